@@ -1,0 +1,39 @@
+//! Identity: what this gateway is, so that it knows itself when it meets itself.
+
+use crate::Domain;
+use std::net::{IpAddr, SocketAddr};
+
+/// Names, addresses and listening sockets of this gateway and of its other Scanners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// MTA host names: the Scanners' own.
+    pub names: Vec<Domain>,
+    /// Interface addresses, declared public addresses (NAT, load balancer), other Scanners'.
+    pub addresses: Vec<IpAddr>,
+    /// Where it listens; an unspecified address stands for all own ones.
+    pub listening: Vec<SocketAddr>,
+}
+
+impl Identity {
+    /// Whether the name is one of ours.
+    pub fn is_name(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        self.names.iter().any(|own| own.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the address is one of ours.
+    pub fn is_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.addresses.iter().any(|own| own.to_canonical() == address)
+    }
+
+    /// Whether one of our own listeners answers at this address and port.
+    pub fn listens_at(&self, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        self.listening.iter().any(|socket| {
+            socket.port() == port
+                && (socket.ip().to_canonical() == address
+                    || (socket.ip().is_unspecified() && (self.is_address(address) || address.is_loopback())))
+        })
+    }
+}

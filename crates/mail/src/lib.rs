@@ -1,0 +1,31 @@
+//! The nouns of mail, as the RFCs name them: addresses, envelopes, replies, statuses, attempts.
+//!
+//! Nothing here does anything: no clock, no socket, no disk, no randomness. Time is an argument.
+
+mod address;
+mod attempt;
+mod audit_id;
+pub mod dns;
+mod domain;
+mod envelope;
+mod header;
+mod identity;
+mod received;
+mod reply;
+pub mod report;
+mod stage;
+pub mod status;
+mod time;
+
+pub use address::{Address, AddressError, ReversePath};
+pub use attempt::{Attempt, Culprit, Failure, HostTry, Said, Speaker, TlsUse};
+pub use audit_id::AuditId;
+pub use domain::{Domain, DomainError};
+pub use envelope::{Body, Envelope, Listener, Notify, Origin, Recipient, Ret};
+pub use header::{Field, Headers, header_end};
+pub use identity::Identity;
+pub use received::{Hop, received};
+pub use reply::{Reply, ReplyError};
+pub use stage::Stage;
+pub use status::{EnhancedStatus, Status};
+pub use time::Time;
