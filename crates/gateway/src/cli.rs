@@ -1,0 +1,420 @@
+//! The command line: what can be asked, in words; answers are printed by show.rs, or as JSON.
+
+use crate::door::{self, Deed, Question, Which};
+use crate::host::Host;
+use crate::{run, show};
+use clap::{Args, Parser, Subcommand};
+use decide::settings::Settings;
+use mail::{Address, AuditId, Domain, ReversePath, Time};
+use serde_json::Value;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// It did not work; the reason is on standard error.
+pub(crate) const FAILED: u8 = 1;
+/// The question was fine and the answer is no: settings with complaints, a route that leads nowhere, nothing found.
+const NO: u8 = 3;
+
+/// Gatepost, a messaging gateway that explains itself.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "First steps:\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
+)]
+pub(crate) struct Cli {
+    /// The host's file
+    #[arg(long, global = true, env = "GATEPOST_CONFIG", default_value = "gatepost.toml")]
+    config: PathBuf,
+    /// Answers as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the gateway; stops on SIGTERM or Ctrl-C without cutting a message
+    Run,
+    /// Check gatepost.toml and the settings, and say everything that is wrong
+    Check,
+    /// Where mail for an address or a domain would go, decided by the production code
+    Route {
+        /// user@example.test or example.test
+        destination: String,
+    },
+    /// What is in the queue, and what to do with it
+    Queue {
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
+    /// What became of mail: search and show the audit trail
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// The settings: versions, checks, changes
+    Settings {
+        #[command(subcommand)]
+        command: SettingsCommand,
+    },
+    /// Send a test message through the real path
+    Send {
+        #[arg(long)]
+        to: Address,
+        /// Sender; the postmaster of the settings if left out, `<>` for the null sender
+        #[arg(long, value_parser = reverse_path)]
+        from: Option<ReversePath>,
+        #[arg(long, default_value = "Gatepost test message")]
+        subject: String,
+        #[arg(long, default_value = "This is a test message sent by `gatepost send`.")]
+        body: String,
+    },
+    /// State of the running gateway
+    Status,
+    /// All statuses that the gateway makes itself: meaning, causes, fix
+    Statuses,
+    /// Hash a submission user's password, read from standard input
+    Password,
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// List deliveries, oldest first
+    List {
+        #[command(flatten)]
+        which: WhichArgs,
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// One message: its deliveries, with the transcript of the last attempt
+    Show { id: AuditId },
+    /// Attempt now; changes neither the timetable nor the attempts left
+    Retry(OrderArgs),
+    /// Keep from being delivered until released
+    Hold {
+        #[command(flatten)]
+        order: OrderArgs,
+        /// The reason, shown in the queue
+        #[arg(long, default_value = "held by an administrator")]
+        why: String,
+    },
+    /// Let held mail go on
+    Release(OrderArgs),
+    /// Delete without a report to the sender
+    Delete(OrderArgs),
+    /// Deliver to another next hop
+    Reroute {
+        /// host[:port] or address[:port]
+        #[arg(long)]
+        to: String,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct OrderArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Everything in the queue
+    #[arg(long)]
+    all: bool,
+    /// Only say what and how many
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Which deliveries; all that is given must match.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// Audit IDs
+    ids: Vec<AuditId>,
+    #[arg(long)]
+    sender: Option<String>,
+    #[arg(long)]
+    recipient: Option<String>,
+    /// Recipient domain
+    #[arg(long)]
+    domain: Option<String>,
+    /// Next hop: host, address or part of either
+    #[arg(long)]
+    next_hop: Option<String>,
+    /// Part of the status text
+    #[arg(long)]
+    status: Option<String>,
+    /// Held only
+    #[arg(long, conflicts_with = "queued")]
+    held: bool,
+    /// Not held only
+    #[arg(long)]
+    queued: bool,
+    /// Received longer ago than this, such as 90m, 4h or 2d
+    #[arg(long, value_parser = duration_ms)]
+    older_than: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Find mail by anything: Audit ID, Message-ID, address, domain, IP, words
+    Search {
+        term: Option<String>,
+        /// Newer than this, such as 2h or 3d
+        #[arg(long, value_parser = duration_ms)]
+        since: Option<u64>,
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Everything about one message or connection, in order
+    Show { id: AuditId },
+}
+
+#[derive(Debug, Subcommand)]
+enum SettingsCommand {
+    /// Print the document in force, or a version
+    Export {
+        #[arg(long)]
+        version: Option<u64>,
+    },
+    /// Check a file; all complaints at once
+    Check { file: PathBuf },
+    /// What would change
+    Diff { file: PathBuf },
+    /// Put a file in force as a new version
+    Apply {
+        file: PathBuf,
+        #[arg(long, default_value = "")]
+        comment: String,
+    },
+    /// All versions with author and time
+    History,
+    /// Put an old version in force again
+    Rollback { version: u64 },
+    /// Every setting: default, range, meaning
+    Reference,
+}
+
+fn reverse_path(text: &str) -> Result<ReversePath, String> {
+    if text == "<>" || text.is_empty() {
+        return Ok(ReversePath::Null);
+    }
+    text.parse().map(ReversePath::Address).map_err(|error: mail::AddressError| error.to_string())
+}
+
+/// `90m`, `4h`, `2d`, in milliseconds.
+fn duration_ms(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a time such as 90m, 4h or 2d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds * 1000).ok_or_else(wrong)
+}
+
+impl WhichArgs {
+    fn which(self) -> Which {
+        Which {
+            ids: self.ids,
+            sender: self.sender,
+            recipient: self.recipient,
+            domain: self.domain,
+            text: self.status,
+            held: if self.held { Some(true) } else { self.queued.then_some(false) },
+            older_than_ms: self.older_than,
+            next_hop: self.next_hop,
+        }
+    }
+}
+
+impl OrderArgs {
+    /// An order without a condition must say `--all`: nobody empties a queue by forgetting a word.
+    fn question(self, action: Deed) -> Result<Question, String> {
+        let (all, dry_run) = (self.all, self.dry_run);
+        let which = self.which.which();
+        let open = which.ids.is_empty()
+            && which.sender.is_none()
+            && which.recipient.is_none()
+            && which.domain.is_none()
+            && which.text.is_none()
+            && which.held.is_none()
+            && which.older_than_ms.is_none()
+            && which.next_hop.is_none();
+        if open && !all {
+            return Err("say which deliveries: an Audit ID, a condition such as --domain, or --all".to_owned());
+        }
+        Ok(Question::Order { action, which, dry_run, by: author() })
+    }
+}
+
+/// Who gives an order: the user of this shell.
+fn author() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "administrator".to_owned())
+}
+
+impl Cli {
+    /// Does it, and says how it went.
+    pub(crate) async fn execute(self) -> ExitCode {
+        match self.answer().await {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("gatepost: {error}");
+                ExitCode::from(FAILED)
+            }
+        }
+    }
+
+    async fn answer(self) -> Result<ExitCode, String> {
+        let (json, config) = (self.json, self.config);
+        let host = || Host::read(&config);
+        let question = match self.command {
+            Command::Run => return run::run(host()?).await.map(|()| ExitCode::SUCCESS),
+            Command::Check => return check(&host()?),
+            Command::Version => {
+                println!("gatepost {}", env!("CARGO_PKG_VERSION"));
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::Statuses => return Ok(show::statuses(json)),
+            Command::Password => return hash(),
+            Command::Settings { command: SettingsCommand::Reference } => return Ok(show::reference(json)),
+            Command::Settings { command: SettingsCommand::Check { file } } => return check_file(&file),
+            Command::Route { destination } => Question::Route { domain: domain_of(&destination)? },
+            Command::Queue { command } => queue(command)?,
+            Command::Audit { command: AuditCommand::Search { term, since, limit } } => {
+                let from = since.map(|ago| Time(crate::clock::now().ms() - i64::try_from(ago).unwrap_or(i64::MAX)));
+                Question::AuditSearch { term, from, until: None, limit }
+            }
+            Command::Audit { command: AuditCommand::Show { id } } => Question::AuditShow { id },
+            Command::Settings { command } => settings(command)?,
+            Command::Send { to, from, subject, body } => {
+                let from = match from {
+                    Some(from) => from,
+                    None => ReversePath::Null,
+                };
+                Question::Send { from, to, subject, body }
+            }
+            Command::Status => Question::Status,
+        };
+        let answer = ask(&host()?, question.clone()).await?;
+        if json {
+            println!("{}", serde_json::to_string_pretty(&answer).unwrap_or_default());
+        } else {
+            show::answer(&question, &answer);
+        }
+        Ok(exit(&question, &answer))
+    }
+}
+
+/// The running gateway if there is one, else the store itself.
+async fn ask(host: &Host, question: Question) -> Result<Value, String> {
+    let progress = |done: u64| {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r{done} …");
+        }
+    };
+    if let Some(answer) = door::ask(&host.socket(), &question, progress).await {
+        return answer;
+    }
+    if matches!(question, Question::Status) {
+        return Err(format!("no gateway is running on {}", host.data.display()));
+    }
+    let core = run::open(host, Vec::new())?;
+    core.stopping.send_replace(true);
+    let (sender, _steps) = tokio::sync::mpsc::unbounded_channel();
+    door::answer(&core, question, sender).await
+}
+
+fn exit(question: &Question, answer: &Value) -> ExitCode {
+    let no = match question {
+        Question::Route { .. } => answer["verdict"] != "deliver",
+        Question::AuditSearch { .. } => answer.as_array().is_some_and(Vec::is_empty),
+        _ => false,
+    };
+    if no { ExitCode::from(NO) } else { ExitCode::SUCCESS }
+}
+
+fn domain_of(text: &str) -> Result<Domain, String> {
+    match text.rsplit_once('@') {
+        Some(_) => text.parse::<Address>().map(|address| address.domain().clone()).map_err(|error| error.to_string()),
+        None => text.parse().map_err(|error: mail::DomainError| error.to_string()),
+    }
+}
+
+fn queue(command: QueueCommand) -> Result<Question, String> {
+    Ok(match command {
+        QueueCommand::List { which, limit } => Question::QueueList { which: which.which(), limit },
+        QueueCommand::Show { id } => Question::QueueShow { id },
+        QueueCommand::Retry(order) => order.question(Deed::Retry)?,
+        QueueCommand::Hold { order, why } => order.question(Deed::Hold { why })?,
+        QueueCommand::Release(order) => order.question(Deed::Release)?,
+        QueueCommand::Delete(order) => order.question(Deed::Delete)?,
+        QueueCommand::Reroute { to, order } => order.question(Deed::Reroute { hop: to })?,
+    })
+}
+
+fn settings(command: SettingsCommand) -> Result<Question, String> {
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+    };
+    Ok(match command {
+        SettingsCommand::Export { version } => Question::SettingsExport { version },
+        SettingsCommand::Diff { file } => Question::SettingsDiff { text: read(&file)? },
+        SettingsCommand::Apply { file, comment } => {
+            Question::SettingsApply { text: read(&file)?, author: author(), comment }
+        }
+        SettingsCommand::History => Question::SettingsHistory,
+        SettingsCommand::Rollback { version } => Question::SettingsRollback { version, author: author() },
+        SettingsCommand::Check { .. } | SettingsCommand::Reference => {
+            return Err("answered without a gateway".to_owned());
+        }
+    })
+}
+
+/// Both files, without touching the store.
+fn check(host: &Host) -> Result<ExitCode, String> {
+    match &host.settings_file {
+        Some(file) => check_file(file),
+        None => {
+            println!("gatepost.toml is good; the settings lie in {}", host.data.display());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check_file(file: &PathBuf) -> Result<ExitCode, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    match Settings::read(&text) {
+        Ok(settings) => {
+            println!("{} is good", file.display());
+            let notes = settings.notes();
+            if !notes.is_empty() {
+                println!("Worth knowing:\n{}", door::complain(&notes));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(complaints) => {
+            println!("{}", door::complain(&complaints));
+            Ok(ExitCode::from(NO))
+        }
+    }
+}
+
+/// Reads one line and prints its argon2id hash.
+fn hash() -> Result<ExitCode, String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(|error| error.to_string())?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err("type the password on standard input".to_owned());
+    }
+    println!("{}", crate::password::hash(password)?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,161 @@
+//! Core: what every task of the running gateway shares.
+
+use crate::clock::{Ids, now};
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::resolve::{Resolver, Servers};
+use crate::tls::Certificates;
+use decide::settings::Settings;
+use mail::{Address, AuditId, Domain, Identity};
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+use store::{Event, Store};
+use tokio::sync::watch;
+
+/// One version of the settings in force, with what follows from it.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    pub(crate) version: i64,
+    pub(crate) settings: Settings,
+    /// MTA host name.
+    pub(crate) hostname: Domain,
+    pub(crate) postmaster: Address,
+    pub(crate) identity: Identity,
+    pub(crate) dns: Servers,
+}
+
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) log: Log,
+    pub(crate) metrics: Metrics,
+    pub(crate) ids: Ids,
+    pub(crate) resolver: Resolver,
+    pub(crate) certificates: Certificates,
+    pub(crate) client_tls: Arc<rustls::ClientConfig>,
+    pub(crate) queue: Queue,
+    pub(crate) listening: Vec<SocketAddr>,
+    in_force: RwLock<Arc<InForce>>,
+    /// Turns true once: stop.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "made in one place, at start")]
+    pub(crate) fn new(
+        store: Store,
+        log: Log,
+        scanner: u8,
+        listening: Vec<SocketAddr>,
+        version: i64,
+        settings: Settings,
+        client_tls: Arc<rustls::ClientConfig>,
+    ) -> Arc<Core> {
+        let ids = Ids::new(scanner, store.last_audit_id());
+        let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening)));
+        Arc::new(Core {
+            store,
+            log,
+            metrics: Metrics::default(),
+            ids,
+            resolver: Resolver::default(),
+            certificates: Certificates::default(),
+            client_tls,
+            queue: Queue::default(),
+            listening,
+            in_force,
+            stopping: watch::Sender::new(false),
+        })
+    }
+
+    /// The settings of this moment; a task keeps them for one message at most.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another version in force, for all that begins from now on.
+    pub(crate) fn put_in_force(&self, version: i64, settings: Settings) {
+        let next = Arc::new(in_force(version, settings, &self.listening));
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.resolver.forget();
+    }
+
+    /// An event, written to the log; the caller hands it to the store with the change that it belongs to.
+    pub(crate) fn event(&self, id: AuditId, kind: &str, fields: Value) -> Event {
+        let event = Event { id, at: now(), kind: kind.to_owned(), fields };
+        self.log.write(&event);
+        event
+    }
+
+    /// An event that belongs to no change of the spool.
+    pub(crate) fn record(&self, id: AuditId, kind: &str, fields: Value) {
+        let event = self.event(id, kind, fields);
+        self.store.record(vec![event]);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+}
+
+fn in_force(version: i64, settings: Settings, listening: &[SocketAddr]) -> InForce {
+    let hostname = settings.hostname.clone().unwrap_or_else(machine_name);
+    let postmaster = settings.postmaster(&hostname).unwrap_or_else(|| postmaster_at(&hostname));
+    let mut names = vec![hostname.clone()];
+    names.extend(settings.delivery.sources.iter().filter_map(|source| source.ehlo.clone()));
+    let mut addresses = interface_addresses();
+    addresses.extend(&settings.public_addresses);
+    addresses.extend(settings.delivery.sources.iter().map(|source| source.address));
+    addresses.extend(listening.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified()));
+    addresses.sort_unstable();
+    addresses.dedup();
+    let identity = Identity { names, addresses, listening: listening.to_vec() };
+    InForce { version, hostname, postmaster, identity, dns: Servers::of(&settings.dns), settings }
+}
+
+/// The machine's own name, for a gateway whose MTA host name is not set.
+pub(crate) fn machine_name() -> Domain {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().parse().or_else(|_| "localhost".parse()).unwrap_or_else(|_| unreachable_name())
+}
+
+fn unreachable_name() -> Domain {
+    "gatepost.invalid".parse().expect("a constant name is a domain")
+}
+
+fn postmaster_at(hostname: &Domain) -> Address {
+    Address::new("postmaster", hostname.clone()).expect("postmaster is a local part")
+}
+
+/// Addresses of all interfaces, from the kernel's tables: IPv4 local routes and IPv6 interface addresses. Loopback's own
+/// 127.0.0.1 and ::1 are left out: another program may well listen there.
+fn interface_addresses() -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    let v6 = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    for line in v6.lines() {
+        let hex = line.split(' ').next().unwrap_or_default();
+        if let Ok(bits) = u128::from_str_radix(hex, 16) {
+            addresses.push(IpAddr::V6(bits.into()));
+        }
+    }
+    let v4 = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
+    let mut before = "";
+    for line in v4.lines() {
+        if line.contains("/32 host LOCAL") {
+            let address = before.rsplit(' ').next().unwrap_or_default();
+            addresses.extend(address.parse::<IpAddr>().ok());
+        }
+        before = line;
+    }
+    addresses.retain(|address| !address.is_loopback());
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}

@@ -1,0 +1,682 @@
+//! Deliver: a courier takes the deliveries of one destination and carries them over one connection after another.
+
+use crate::clock::now;
+use crate::core::{Core, InForce};
+use crate::outcome::{self, Fate};
+use crate::queue::AddressSeat;
+use crate::stream::Stream;
+use decide::outcome::Outcome;
+use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
+use decide::settings::{Host, InvalidRecipients, Timeouts, Tls};
+use mail::{Attempt, Culprit, Domain, Failure, HostTry, Reply, Stage, TlsUse, status};
+use rustls::pki_types::ServerName;
+use smtp::client::{self, Capabilities, Client, Closed, Event, MessagePlan};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Delivery;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+/// Hosts tried in one attempt; the next attempt begins anew (Postfix: 5 addresses).
+const HOSTS_MAX: usize = 10;
+/// Rounds of questions: MX, then addresses.
+const DNS_ROUNDS_MAX: usize = 4;
+/// Content is read from disk and written to the socket in pieces of this size.
+const PIECE: usize = 65_536;
+/// Up to here a message leaves in one write with its envelope.
+const SMALL: u64 = 65_536;
+const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
+/// A peer that does not answer QUIT keeps nobody waiting.
+const QUIT_MAX: Duration = Duration::from_secs(5);
+
+/// An open connection to a next hop, after EHLO.
+struct Link {
+    client: Client,
+    stream: Option<Stream>,
+    buffer: Vec<u8>,
+    tried: HostTry,
+    offers: Capabilities,
+    sent: u32,
+    _seat: AddressSeat,
+}
+
+/// What a recipient's last answer was.
+#[derive(Clone, Debug)]
+enum Answered {
+    Reply(Stage, Reply),
+    Failure(Failure),
+}
+
+/// How sending one message over a link ended.
+struct Sent {
+    /// For each pending recipient, in their order.
+    answers: Vec<Answered>,
+    /// The link cannot be used again: it failed.
+    broken: Option<Failure>,
+    /// The link cannot be used again, though the answers stand.
+    closing: bool,
+}
+
+/// The lane's plan: its domain's rule, or the hop that an administrator rerouted it to (`domain>host:port`).
+pub(crate) fn plan_of(in_force: &InForce, lane: &str) -> Plan {
+    let (domain, detour) = lane.split_once('>').map_or((lane, None), |(domain, hop)| (domain, Some(hop)));
+    let domain: Domain = domain.parse().unwrap_or_else(|_| in_force.hostname.clone());
+    let mut plan = route::plan(&in_force.settings, &in_force.identity, &domain);
+    if let Some(hop) = detour {
+        plan.rule = format!("rerouted by an administrator to {hop}");
+        plan.way = Way::Hops(vec![parse_hop(hop, in_force.settings.delivery.port)]);
+    }
+    plan
+}
+
+fn parse_hop(text: &str, port: u16) -> Hop {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Hop { host: Host::Addr(socket.ip()), port: socket.port(), preference: 0 };
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Hop { host: Host::Addr(address), port, preference: 0 };
+    }
+    let (name, port) =
+        text.rsplit_once(':').map_or((text, port), |(name, number)| (name, number.parse().unwrap_or(port)));
+    let name = name.parse().unwrap_or_else(|_| "invalid".parse().expect("a constant name is a domain"));
+    Hop { host: Host::Name(name), port, preference: 0 }
+}
+
+/// What the lanes of one destination share.
+pub(crate) fn destination_of(in_force: &InForce, lane: &str) -> String {
+    let plan = plan_of(in_force, lane);
+    let hops = |hops: &[Hop]| {
+        hops.iter().map(|hop| format!("{} {}:{}", hop.preference, hop.host, hop.port)).collect::<Vec<_>>().join(", ")
+    };
+    match &plan.way {
+        Way::Hops(list) => hops(list),
+        Way::RelayHost(relay) => format!("relay {}", hops(&relay.hops)),
+        Way::Mx { .. } => plan.domain.ascii(),
+        Way::Refuse(_) => format!("refused {}", plan.domain.ascii()),
+    }
+}
+
+/// Asks DNS what the plan needs, with the production code that `gatepost route` uses as well.
+pub(crate) async fn find_route(core: &Core, in_force: &InForce, plan: &Plan) -> (Route, Vec<mail::dns::Answer>) {
+    let mut known = Vec::new();
+    for _ in 0..DNS_ROUNDS_MAX {
+        let questions = route::needs(plan, &in_force.identity, &known);
+        if questions.is_empty() {
+            break;
+        }
+        let asks = questions.into_iter().map(|question| core.resolver.ask(&in_force.dns, question));
+        known.extend(join_all(asks).await);
+    }
+    (route::resolve(plan, &in_force.identity, &known, rand::random()), known)
+}
+
+/// Waits for all futures at once, in this task; the results in the futures' order.
+async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (future, result) in waiting.iter_mut().filter(|(_, result)| result.is_none()) {
+            if let std::task::Poll::Ready(value) = future.as_mut().poll(cx) {
+                *result = Some(value);
+            }
+        }
+        let done = waiting.iter().all(|(_, result)| result.is_some());
+        if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, result)| result).collect()
+}
+
+/// Works until nothing is left for this destination.
+pub(crate) async fn courier(core: Arc<Core>, destination: String) {
+    let mut link: Option<Box<Link>> = None;
+    while let Some(delivery) = core.queue.take(&core, &destination).await {
+        match Box::pin(attempt(&core, &mut link, &delivery)).await {
+            Some((fates, attempt)) => {
+                let unreachable = unreachable(&attempt);
+                outcome::settle(&core, delivery, fates, attempt).await;
+                core.queue.attempted(&core, &destination, unreachable);
+            }
+            None => {
+                quit(link.take()).await;
+                return core.queue.give_back(&destination, delivery);
+            }
+        }
+    }
+    quit(link).await;
+}
+
+/// The failure, if no host of the destination could be talked to at all.
+fn unreachable(attempt: &Attempt) -> Option<String> {
+    fn failed(tried: &HostTry) -> Option<&Failure> {
+        tried
+            .failure
+            .as_ref()
+            .filter(|failure| matches!(failure.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::StartTls))
+    }
+    let all = !attempt.tries.is_empty() && attempt.tries.iter().all(|tried| failed(tried).is_some());
+    all.then(|| attempt.tries.iter().filter_map(failed).map(|failure| failure.status.to_string()).next_back()).flatten()
+}
+
+/// One attempt for all recipients of a delivery. `None`: every address has its limit of connections; not an attempt.
+async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Delivery) -> Option<(Vec<Fate>, Attempt)> {
+    let in_force = core.in_force();
+    let plan = plan_of(&in_force, &delivery.lane);
+    let mut record = Attempt {
+        number: delivery.attempts + 1,
+        started: now(),
+        ended: now(),
+        settings_version: in_force.version,
+        rule: plan.rule.clone(),
+        dns: Vec::new(),
+        dropped: Vec::new(),
+        tries: Vec::new(),
+    };
+    let mut fates: Vec<Fate> = delivery.recipients.iter().map(|recipient| unlisted(&in_force, recipient)).collect();
+    let mut pending: Vec<usize> = (0..fates.len()).filter(|&at| fates[at].outcome.is_none()).collect();
+    if let Some(open) = link.as_mut().filter(|_| !pending.is_empty()) {
+        let sent = open.send(core, &in_force, delivery, &pending).await;
+        // A connection that died while it was idle says nothing about this message: begin anew.
+        let stale =
+            sent.broken.as_ref().is_some_and(|failure| failure.stage <= Stage::Mail && !failure.maybe_delivered);
+        if !stale {
+            open.note(&mut record, sent.broken.clone());
+            take(&mut fates, &mut pending, sent.answers, &open.tried.host, open.offers.dsn);
+        }
+        if sent.closing {
+            *link = None;
+        }
+    }
+    if !pending.is_empty() {
+        quit(link.take()).await;
+        let (route, answers) = find_route(core, &in_force, &plan).await;
+        record.dns = answers;
+        record.dropped = route.dropped.iter().map(|dropped| format!("{}: {}", dropped.host, dropped.why)).collect();
+        if let Verdict::Failed(failure) = &route.verdict {
+            let outcome =
+                if failure.is_permanent() { Outcome::Bounce(failure.clone()) } else { Outcome::Retry(failure.clone()) };
+            pending.drain(..).for_each(|at| fates[at].outcome = Some(outcome.clone()));
+        }
+        let mut full = 0;
+        let candidates = route.candidates.iter().take(HOSTS_MAX);
+        for candidate in candidates.clone() {
+            if pending.is_empty() {
+                break;
+            }
+            match connect(core, &in_force, &plan, candidate).await {
+                Opened::Full => full += 1,
+                Opened::Failed(tried) => {
+                    let failure = tried.failure.clone();
+                    record.tries.push(*tried);
+                    let Some(failure) = failure else { continue };
+                    let answers = vec![Answered::Failure(failure); pending.len()];
+                    take(&mut fates, &mut pending, answers, &candidate.host, false);
+                }
+                Opened::Link(mut open) => {
+                    let sent = open.send(core, &in_force, delivery, &pending).await;
+                    open.note(&mut record, sent.broken.clone());
+                    take(&mut fates, &mut pending, sent.answers, &candidate.host, open.offers.dsn);
+                    *link = (!sent.closing).then_some(open);
+                }
+            }
+        }
+        if full > 0 && record.tries.is_empty() {
+            return None;
+        }
+        for at in pending {
+            let none = || Failure::new(Stage::Route, Culprit::Us, status::NO_ROUTE.with(&plan.rule));
+            let last = fates[at].last.clone().unwrap_or_else(none);
+            fates[at].outcome = Some(several(&record, decide::outcome::exhausted(&last)));
+        }
+    }
+    if link.as_ref().is_some_and(|open| open.sent >= in_force.settings.delivery.messages_per_connection.max(1)) {
+        quit(link.take()).await;
+    }
+    record.ended = now();
+    Some((fates, record))
+}
+
+/// Recipients that were accepted although the domain's list lacks them are settled here.
+fn unlisted(in_force: &InForce, recipient: &mail::Recipient) -> Fate {
+    let mut fate = Fate::of(recipient.clone());
+    let domain = in_force.settings.local_domain(recipient.address.domain());
+    let listed =
+        domain.and_then(|domain| domain.recipients.as_ref()).is_none_or(|list| list.of(&recipient.address).is_some());
+    if let (false, Some(domain)) = (listed, domain) {
+        let denied = status::NO_SUCH_RECIPIENT
+            .with(format!("{} is not on the recipient list of {}", recipient.address, domain.name));
+        fate.outcome = match domain.invalid_recipients {
+            InvalidRecipients::Drop => Some(Outcome::Delivered),
+            // The list changed after the mail came in, or this is what the administrator wants.
+            InvalidRecipients::AcceptAndBounce | InvalidRecipients::Reject => Some(Outcome::Bounce(denied)),
+        };
+        fate.dropped = domain.invalid_recipients == InvalidRecipients::Drop;
+    }
+    fate
+}
+
+/// Books the outcomes of the pending recipients; those who need another host stay pending.
+fn take(fates: &mut [Fate], pending: &mut Vec<usize>, answers: Vec<Answered>, host: &str, dsn: bool) {
+    let mut left = Vec::new();
+    for (at, answer) in pending.drain(..).zip(answers) {
+        let (outcome, failure) = match answer {
+            Answered::Reply(stage, reply) => {
+                (decide::outcome::of_reply(stage, &reply, host), Failure::remote(stage, host, &reply))
+            }
+            Answered::Failure(failure) => (decide::outcome::of_failure(&failure), failure),
+        };
+        match outcome {
+            Outcome::NextHost => {
+                fates[at].last = Some(failure);
+                left.push(at);
+            }
+            outcome => {
+                fates[at].outcome = Some(outcome);
+                fates[at].host = host.to_owned();
+                fates[at].dsn_passed_on = dsn;
+            }
+        }
+    }
+    *pending = left;
+}
+
+/// If several hosts could not be reached, the status names them all.
+fn several(record: &Attempt, last: Outcome) -> Outcome {
+    let failures: Vec<String> = record
+        .tries
+        .iter()
+        .filter_map(|tried| {
+            tried.failure.as_ref().map(|failure| format!("{} ({}): {}", tried.host, tried.address, failure.status))
+        })
+        .collect();
+    let unreachable = |tried: &HostTry| tried.failure.as_ref().is_some_and(|failure| failure.stage <= Stage::Banner);
+    if failures.len() > 1 && record.tries.iter().all(unreachable) {
+        return Outcome::Retry(status::NO_HOST_REACHED.with(failures.join("; ")));
+    }
+    last
+}
+
+enum Opened {
+    Link(Box<Link>),
+    Failed(Box<HostTry>),
+    /// The address has its limit of connections already.
+    Full,
+}
+
+/// Connects and speaks until the peer is ready for mail. When TLS is only offered and fails, once more in the clear.
+async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &Candidate) -> Opened {
+    let (tls, credentials) = match &plan.way {
+        Way::RelayHost(relay) => (plan.tls, relay.auth.as_ref()),
+        _ => (plan.tls, None),
+    };
+    let credentials = match credentials.map(|auth| (auth, std::fs::read_to_string(&auth.password_file))) {
+        None => None,
+        Some((auth, Ok(text))) => Some(client::Credentials {
+            user: auth.user.clone(),
+            password: text.lines().next().unwrap_or_default().to_owned(),
+        }),
+        Some((auth, Err(error))) => {
+            let why = status::AUTH_FAILED.with(format!("cannot read {}: {error}", auth.password_file.display()));
+            let mut tried = blank(candidate);
+            tried.failure = Some(Failure::new(Stage::Auth, Culprit::Us, why));
+            return Opened::Failed(Box::new(tried));
+        }
+    };
+    let first = Box::pin(open(core, in_force, candidate, tls, credentials.clone())).await;
+    match first {
+        Opened::Failed(tried)
+            if tls == Tls::Offer && tried.failure.as_ref().is_some_and(|failure| failure.stage == Stage::StartTls) =>
+        {
+            match Box::pin(open(core, in_force, candidate, Tls::Off, credentials)).await {
+                Opened::Failed(_) => Opened::Failed(tried),
+                other => other,
+            }
+        }
+        other => other,
+    }
+}
+
+fn blank(candidate: &Candidate) -> HostTry {
+    HostTry {
+        host: candidate.host.clone(),
+        address: candidate.address.ip(),
+        port: candidate.address.port(),
+        started: now(),
+        source: None,
+        ehlo: String::new(),
+        tls: None,
+        capabilities: Vec::new(),
+        transcript: Vec::new(),
+        failure: None,
+    }
+}
+
+async fn open(
+    core: &Arc<Core>,
+    in_force: &InForce,
+    candidate: &Candidate,
+    tls: Tls,
+    credentials: Option<client::Credentials>,
+) -> Opened {
+    let settings = &in_force.settings.delivery;
+    let Some(seat) = core.queue.enter(core, candidate.address.ip(), settings.connections_per_address) else {
+        return Opened::Full;
+    };
+    let mut tried = blank(candidate);
+    let (source, ehlo) = source(in_force, candidate.address);
+    tried.source = source;
+    tried.ehlo = ehlo.clone();
+    let socket = match dial(candidate.address, source, settings.timeouts.connect).await {
+        Ok(socket) => socket,
+        Err(failure) => {
+            tried.failure = Some(failure);
+            return Opened::Failed(Box::new(tried));
+        }
+    };
+    tried.source = socket.local_addr().ok().map(|local| local.ip());
+    let options = client::Options {
+        peer: candidate.host.clone(),
+        ehlo,
+        tls: match tls {
+            Tls::Off => client::Tls::Off,
+            Tls::Offer => client::Tls::Offer,
+            Tls::Require => client::Tls::Require,
+        },
+        credentials,
+    };
+    let client = Client::new(options, now());
+    let mut link = Link {
+        client,
+        stream: Some(Stream::Plain(socket)),
+        buffer: vec![0; 4096],
+        tried,
+        offers: Capabilities::default(),
+        sent: 0,
+        _seat: seat,
+    };
+    match link.until_ready(core, &settings.timeouts).await {
+        Ok(offers) => {
+            link.offers = offers;
+            Opened::Link(Box::new(link))
+        }
+        Err(failure) => {
+            link.tried.transcript = link.client.take_transcript();
+            link.tried.failure = Some(failure);
+            Opened::Failed(Box::new(link.tried))
+        }
+    }
+}
+
+/// The source address for this peer, constant for each (greylists remember it), and the EHLO name that belongs to it.
+fn source(in_force: &InForce, peer: SocketAddr) -> (Option<IpAddr>, String) {
+    let fitting: Vec<_> =
+        in_force.settings.delivery.sources.iter().filter(|source| source.address.is_ipv4() == peer.is_ipv4()).collect();
+    let hostname = in_force.hostname.ascii();
+    if fitting.is_empty() {
+        return (None, hostname);
+    }
+    let number: usize = match peer.ip() {
+        IpAddr::V4(address) => address.octets().iter().map(|&byte| usize::from(byte)).sum(),
+        IpAddr::V6(address) => address.octets().iter().map(|&byte| usize::from(byte)).sum(),
+    };
+    let chosen = fitting[number % fitting.len()];
+    (Some(chosen.address), chosen.ehlo.as_ref().map_or(hostname, Domain::ascii))
+}
+
+async fn dial(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> Result<TcpStream, Failure> {
+    let failed = |error: io::Error| {
+        let why = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+            io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+            io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+            io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+            io::ErrorKind::AddrNotAvailable => format!(
+                "source address {} is not on this host",
+                source.map(|address| address.to_string()).unwrap_or_default()
+            ),
+            _ => error.to_string(),
+        };
+        let culprit = if error.kind() == io::ErrorKind::AddrNotAvailable { Culprit::Us } else { Culprit::Path };
+        Failure::new(Stage::Connect, culprit, status::CONNECT_FAILED.with(format!("{address}: {why}")))
+    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0)).map_err(failed)?;
+    }
+    let connected = timeout(limit, socket.connect(address)).await;
+    let socket = connected.map_err(|_| {
+        let why = status::CONNECT_TIMEOUT.with(format!("{address} did not answer within {} s", limit.as_secs_f32()));
+        Failure::new(Stage::Connect, Culprit::Path, why)
+    })?;
+    let socket = socket.map_err(failed)?;
+    let _ = socket.set_nodelay(true);
+    Ok(socket)
+}
+
+impl Link {
+    /// Banner, EHLO, TLS, AUTH.
+    async fn until_ready(&mut self, core: &Core, timeouts: &Timeouts) -> Result<Capabilities, Failure> {
+        loop {
+            match self.event(timeouts).await {
+                Event::Ready(offers) => return Ok(offers),
+                Event::StartTls => self.start_tls(core).await,
+                Event::Failed(failure) => return Err(failure),
+                Event::Quit => {
+                    return Err(Failure::new(Stage::Ehlo, Culprit::Them, status::CLOSED.with(&self.tried.host)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn start_tls(&mut self, core: &Core) {
+        let handshake = async {
+            let stream = self.stream.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+            let name = ServerName::try_from(self.tried.host.clone())
+                .unwrap_or(ServerName::IpAddress(self.tried.address.into()));
+            let connector = tokio_rustls::TlsConnector::from(core.client_tls.clone());
+            timeout(HANDSHAKE_MAX, connector.connect(name, stream.into_plain()?))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        };
+        match handshake.await {
+            Ok(tls) => {
+                let stream = Stream::Client(Box::new(tls));
+                let (version, cipher) = stream.tls().unwrap_or_default();
+                self.tried.tls = Some(TlsUse {
+                    version,
+                    cipher,
+                    unverified: Some("opportunistic: the certificate was not verified".to_owned()),
+                });
+                self.stream = Some(stream);
+                self.client.tls_started(now());
+            }
+            Err(error) => self.client.closed(Closed::TlsFailed(error.to_string()), now()),
+        }
+    }
+
+    /// Sends a message to the pending recipients.
+    async fn send(&mut self, core: &Arc<Core>, in_force: &InForce, delivery: &Delivery, pending: &[usize]) -> Sent {
+        let mut sent = self.converse(core, in_force, delivery, pending).await;
+        sent.closing = sent.broken.is_some() || matches!(self.client.next(), Some(Event::Quit));
+        sent
+    }
+
+    async fn converse(&mut self, core: &Arc<Core>, in_force: &InForce, delivery: &Delivery, pending: &[usize]) -> Sent {
+        let envelope = &delivery.message.envelope;
+        let content = match &delivery.content {
+            Some(content) => Ok(content.clone()),
+            None => tokio::task::block_in_place(|| core.store.content(&delivery.message)),
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(error) => {
+                core.store.set_aside(delivery.message.id, &error.to_string());
+                let lost = Failure::new(Stage::Queue, Culprit::Us, status::CONTENT_LOST.with(error.to_string()));
+                return Sent { answers: vec![Answered::Failure(lost); pending.len()], broken: None, closing: false };
+            }
+        };
+        let plan = MessagePlan {
+            sender: envelope.sender.clone(),
+            recipients: pending.iter().map(|&at| delivery.recipients[at].clone()).collect(),
+            body: envelope.body,
+            smtputf8: envelope.smtputf8,
+            size: delivery.message.size,
+            ret: envelope.ret,
+            envid: envelope.envid.clone(),
+            small: delivery.message.size <= SMALL,
+        };
+        self.sent += 1;
+        let mut replies: Vec<Option<Reply>> = vec![None; pending.len()];
+        self.client.send(plan, now());
+        loop {
+            match self.event(&in_force.settings.delivery.timeouts).await {
+                Event::Recipient(at, reply) => {
+                    if let Some(place) = replies.get_mut(at) {
+                        *place = Some(reply);
+                    }
+                }
+                Event::GoAhead => self.give(&content, &in_force.settings.delivery.timeouts).await,
+                Event::Final(reply) => {
+                    let each = |rcpt: &Option<Reply>| match rcpt {
+                        Some(rcpt) if !rcpt.is_positive() => Answered::Reply(Stage::Rcpt, rcpt.clone()),
+                        _ => Answered::Reply(Stage::FinalReply, reply.clone()),
+                    };
+                    return Sent { answers: replies.iter().map(each).collect(), broken: None, closing: false };
+                }
+                Event::NoRecipients => {
+                    let none = Reply::new(451, "4.5.0", "no reply to RCPT");
+                    let each = |rcpt: &Option<Reply>| {
+                        Answered::Reply(Stage::Rcpt, rcpt.clone().unwrap_or_else(|| none.clone()))
+                    };
+                    return Sent { answers: replies.iter().map(each).collect(), broken: None, closing: false };
+                }
+                Event::Refused(failure) => {
+                    return Sent {
+                        answers: vec![Answered::Failure(failure); pending.len()],
+                        broken: None,
+                        closing: false,
+                    };
+                }
+                Event::Failed(failure) => {
+                    let each = |rcpt: &Option<Reply>| match rcpt {
+                        Some(rcpt) if !rcpt.is_positive() => Answered::Reply(Stage::Rcpt, rcpt.clone()),
+                        _ => Answered::Failure(failure.clone()),
+                    };
+                    return Sent { answers: replies.iter().map(each).collect(), broken: Some(failure), closing: true };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The content, in pieces; a write that fails is told to the machine.
+    async fn give(&mut self, content: &store::Content, timeouts: &Timeouts) {
+        if let Some(memory) = content.memory() {
+            self.client.content(memory, now());
+        } else {
+            let mut piece = vec![0; PIECE];
+            let mut offset = 0;
+            loop {
+                match tokio::task::block_in_place(|| content.read_at(offset, &mut piece)) {
+                    Ok(0) => break,
+                    Ok(length) => {
+                        offset += length as u64;
+                        self.client.content(&piece[..length], now());
+                    }
+                    Err(error) => return self.client.closed(Closed::Error(format!("our own disk: {error}")), now()),
+                }
+                if !self.flush(timeouts).await {
+                    return;
+                }
+            }
+        }
+        self.client.content_end(now());
+    }
+
+    /// The machine's next event, moving bytes until there is one.
+    async fn event(&mut self, timeouts: &Timeouts) -> Event {
+        loop {
+            if let Some(event) = self.client.next() {
+                return event;
+            }
+            if !self.flush(timeouts).await {
+                continue;
+            }
+            if let Some(event) = self.client.next() {
+                return event;
+            }
+            let limit = limit(self.client.stage(), timeouts);
+            let Some(stream) = &mut self.stream else {
+                self.client.closed(Closed::Eof, now());
+                continue;
+            };
+            match timeout(limit, stream.read(&mut self.buffer)).await {
+                Ok(Ok(0)) => self.client.closed(Closed::Eof, now()),
+                Ok(Ok(length)) => self.client.receive(&self.buffer[..length], now()),
+                Ok(Err(error)) => self.client.closed(Closed::Error(error.to_string()), now()),
+                Err(_) => self.client.closed(Closed::Timeout { waited_ms: limit.as_millis() as u64 }, now()),
+            }
+        }
+    }
+
+    /// Writes what the machine has to say. False: it failed, and the machine knows.
+    async fn flush(&mut self, timeouts: &Timeouts) -> bool {
+        let output = self.client.output();
+        if output.is_empty() {
+            return true;
+        }
+        let Some(stream) = &mut self.stream else { return false };
+        let written = timeout(timeouts.block, async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        });
+        let result = written.await;
+        output.clear();
+        let why = match result {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => Closed::SendFailed(error.to_string()),
+            Err(_) => Closed::Timeout { waited_ms: timeouts.block.as_millis() as u64 },
+        };
+        self.client.closed(why, now());
+        false
+    }
+
+    /// Adds what was said since the last message to the record.
+    fn note(&mut self, record: &mut Attempt, failure: Option<Failure>) {
+        let transcript = self.client.take_transcript();
+        record.tries.push(HostTry { transcript, failure, ..self.tried.clone() });
+    }
+}
+
+/// How long each stage may take.
+fn limit(stage: Stage, timeouts: &Timeouts) -> Duration {
+    match stage {
+        Stage::Route | Stage::Dns | Stage::Connect => timeouts.connect,
+        Stage::Banner => timeouts.banner,
+        Stage::Ehlo | Stage::StartTls | Stage::Auth => timeouts.ehlo,
+        Stage::Mail => timeouts.mail,
+        Stage::Rcpt => timeouts.rcpt,
+        Stage::Data => timeouts.data,
+        Stage::Body => timeouts.block,
+        Stage::FinalReply | Stage::Queue => timeouts.final_reply,
+    }
+}
+
+/// Says goodbye; nobody waits long for the answer.
+async fn quit(link: Option<Box<Link>>) {
+    let Some(mut link) = link else { return };
+    link.client.quit(now());
+    let output = std::mem::take(link.client.output());
+    if let Some(stream) = &mut link.stream {
+        let _ = timeout(QUIT_MAX, async {
+            stream.write_all(&output).await?;
+            let mut answer = [0; 512];
+            let _ = stream.read(&mut answer).await?;
+            stream.shutdown().await
+        })
+        .await;
+    }
+}

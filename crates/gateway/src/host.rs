@@ -1,0 +1,106 @@
+//! `gatepost.toml`: what a host needs to start. Everything else is settings.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The host's file. Relative paths in it count from its own folder, `log` ones from the data folder.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Host {
+    /// Spool, records, settings and the command socket live here.
+    pub(crate) data: PathBuf,
+    /// Hands the settings to a file (in version control, say); else they live in the data folder.
+    pub(crate) settings_file: Option<PathBuf>,
+    /// 0 to 255: tells the Scanners of one installation apart in their Audit IDs.
+    #[serde(default)]
+    pub(crate) scanner: u8,
+    #[serde(default)]
+    pub(crate) listen: Listen,
+    #[serde(default)]
+    pub(crate) control: Control,
+    #[serde(default)]
+    pub(crate) log: LogFiles,
+}
+
+/// Where SMTP is spoken, by role.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Listen {
+    pub(crate) inbound: Vec<SocketAddr>,
+    pub(crate) outbound: Vec<SocketAddr>,
+    pub(crate) submission: Vec<SocketAddr>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Control {
+    /// Health, metrics and API.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8025))) }
+    }
+}
+
+/// Where the log goes; `-` is standard error.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogFiles {
+    pub(crate) file: String,
+    pub(crate) json: String,
+}
+
+impl Default for LogFiles {
+    fn default() -> LogFiles {
+        LogFiles { file: "maillog".to_owned(), json: "events.json".to_owned() }
+    }
+}
+
+impl Host {
+    /// Reads the file; the error names it, the line, and what to do.
+    pub(crate) fn read(path: &Path) -> Result<Host, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            format!(
+                "cannot read {}: {error}. Name the file with --config, or copy examples/gatepost.toml.",
+                path.display()
+            )
+        })?;
+        let mut host: Host = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        host.data = folder.join(&host.data);
+        host.settings_file = host.settings_file.map(|file| folder.join(file));
+        Ok(host)
+    }
+
+    /// The Unix socket by which commands reach the running gateway.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.data.join("gatepost.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_count_from_the_files_own_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gatepost.toml");
+        std::fs::write(&file, "data = \"spool\"\n[listen]\ninbound = [\"127.0.0.1:2525\"]\n").unwrap();
+        let host = Host::read(&file).unwrap();
+        assert_eq!(host.data, folder.path().join("spool"));
+        assert_eq!(host.listen.inbound.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gatepost.toml");
+        std::fs::write(&file, "data = \"spool\"\nlistn = 3\n").unwrap();
+        let error = Host::read(&file).unwrap_err();
+        assert!(error.contains("listn") && error.contains("line 2"), "{error}");
+    }
+}

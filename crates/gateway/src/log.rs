@@ -1,0 +1,145 @@
+//! Log: each event as a line that existing tools read, and as JSON; both written by one thread.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use store::Event;
+
+/// Events that may wait for the writing thread; beyond it, whoever logs waits too: no line is dropped.
+const WAITING_MAX: usize = 8192;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    sender: SyncSender<Event>,
+}
+
+struct Sink {
+    lines: Box<dyn Write + Send>,
+    json: Box<dyn Write + Send>,
+    zone: TimeZone,
+    /// The second last formatted, and its text: most events share it.
+    second: (i64, String),
+}
+
+impl Log {
+    /// Opens both files (`-` is standard error) and starts the thread.
+    pub(crate) fn open(folder: &Path, files: &crate::host::LogFiles) -> Result<Log, String> {
+        let sink = Sink {
+            lines: open(folder, &files.file)?,
+            json: open(folder, &files.json)?,
+            zone: TimeZone::system(),
+            second: (0, String::new()),
+        };
+        let (sender, receiver) = sync_channel(WAITING_MAX);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || sink.run(&receiver))
+            .map_err(|error| format!("cannot start the log thread: {error}"))?;
+        Ok(Log { sender })
+    }
+
+    /// Writes an event soon.
+    pub(crate) fn write(&self, event: &Event) {
+        let _ = self.sender.send(event.clone());
+    }
+}
+
+fn open(folder: &Path, name: &str) -> Result<Box<dyn Write + Send>, String> {
+    if name == "-" {
+        return Ok(Box::new(std::io::stderr()));
+    }
+    let path = folder.join(name);
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+    Ok(Box::new(file.map_err(|error| format!("cannot open the log {}: {error}", path.display()))?))
+}
+
+impl Sink {
+    /// Until the last sender has gone. A log that cannot be written is told once on standard error; mail goes on.
+    fn run(mut self, receiver: &Receiver<Event>) {
+        let (mut lines, mut json) = (String::new(), String::new());
+        let mut told = false;
+        while let Ok(event) = receiver.recv() {
+            let mut next = Some(event);
+            while let Some(event) = next {
+                self.format(&event, &mut lines, &mut json);
+                next = if lines.len() < 65_536 { receiver.try_recv().ok() } else { None };
+            }
+            let written = self.lines.write_all(lines.as_bytes()).and_then(|()| self.json.write_all(json.as_bytes()));
+            if let (Err(error), false) = (written, told) {
+                eprintln!("gatepost: the log cannot be written: {error}");
+                told = true;
+            }
+            lines.clear();
+            json.clear();
+        }
+    }
+
+    fn format(&mut self, event: &Event, lines: &mut String, json: &mut String) {
+        let (tag, level) = tag(&event.kind);
+        let second = event.at.ms().div_euclid(1000);
+        if self.second.0 != second {
+            let zoned = Timestamp::from_second(second).unwrap_or_default().to_zoned(self.zone.clone());
+            self.second = (second, zoned.strftime("%Y %b %d %H:%M:%S %Z").to_string());
+        }
+        let _ = write!(
+            lines,
+            "{} ({level}) gatepost: [{}] {tag}: Audit ID {}",
+            self.second.1,
+            std::process::id(),
+            event.id
+        );
+        if let Value::Object(fields) = &event.fields {
+            for (name, value) in fields.iter().filter(|(name, _)| *name != "attempt") {
+                let _ = write!(lines, ", {name}: ");
+                plain(value, lines);
+            }
+        }
+        lines.push('\n');
+        let mut object = Map::new();
+        object.insert("time".to_owned(), Value::from(event.at.rfc3339()));
+        object.insert("audit_id".to_owned(), Value::from(event.id.to_string()));
+        object.insert("event".to_owned(), Value::from(event.kind.as_str()));
+        if let Value::Object(fields) = &event.fields {
+            object.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        let _ = writeln!(json, "{}", Value::Object(object));
+    }
+}
+
+/// The tag that tools know, and the level.
+fn tag(kind: &str) -> (&'static str, &'static str) {
+    match kind {
+        "accepted" => ("ML-ACCEPT", "info"),
+        "refused" => ("ML-REJECT", "info"),
+        "delivered" => ("ML-DELIVERY", "info"),
+        "deferred" => ("ML-TRANSFAIL", "info"),
+        "bounced" => ("ML-PERMFAIL", "info"),
+        "loop" => ("ML-LOOP", "warning"),
+        "held" => ("ML-HOLD", "info"),
+        "alert" => ("ALERT", "warning"),
+        "order" => ("ORDER", "notice"),
+        _ => ("INFO", "info"),
+    }
+}
+
+/// A value for people, in one line whatever a peer put into it.
+fn plain(value: &Value, out: &mut String) {
+    match value {
+        Value::String(text) => out.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c })),
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(' ');
+                }
+                plain(item, out);
+            }
+        }
+        other => {
+            let _ = write!(out, "{other}");
+        }
+    }
+}

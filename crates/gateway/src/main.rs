@@ -1,0 +1,37 @@
+//! `gatepost`: the program. Commands here; each thing it does has its own file.
+
+mod cli;
+mod clock;
+mod core;
+mod deliver;
+mod door;
+mod host;
+mod listen;
+mod log;
+mod metrics;
+mod outcome;
+mod password;
+mod proxy;
+mod queue;
+mod receive;
+mod resolve;
+mod run;
+mod show;
+mod stream;
+mod sweep;
+mod tls;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(cli.execute()),
+        Err(error) => {
+            eprintln!("gatepost: cannot start the runtime: {error}");
+            ExitCode::from(cli::FAILED)
+        }
+    }
+}

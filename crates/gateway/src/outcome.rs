@@ -1,0 +1,353 @@
+//! Outcome: what an attempt came to, written to the store: gone, later, or returned to the sender.
+//!
+//! The order is the promise: a bounce is durable before the message that it speaks of is let go.
+
+use crate::clock::now;
+use crate::core::{Core, InForce};
+use crate::receive::delivery_to;
+use decide::outcome::Outcome;
+use decide::retry::{self, Next};
+use mail::report::{self, Action, Report};
+use mail::{Attempt, Envelope, Hop, Notify, Origin, Recipient, ReversePath, Status, Time, header_end, status};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use store::{Delivery, Event, Settle};
+
+/// A message this long is returned whole if the sender asked for it (RET=FULL), else its header only.
+const RETURN_WHOLE_MAX: u64 = 65_536;
+/// Of a longer message's header, so much is returned.
+const RETURN_HEADER_MAX: usize = 32_768;
+
+/// One recipient's fate in an attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Fate {
+    pub(crate) recipient: Recipient,
+    pub(crate) outcome: Option<Outcome>,
+    /// What the last host said that passed it on to the next.
+    pub(crate) last: Option<mail::Failure>,
+    pub(crate) host: String,
+    /// The next hop offers DSN and reports to the sender itself.
+    pub(crate) dsn_passed_on: bool,
+    /// Invalid, and the domain's setting says to drop it without a word.
+    pub(crate) dropped: bool,
+}
+
+impl Fate {
+    pub(crate) fn of(recipient: Recipient) -> Fate {
+        Fate { recipient, outcome: None, last: None, host: String::new(), dsn_passed_on: false, dropped: false }
+    }
+}
+
+/// What remains of a delivery, beside its recipients: kept in the row as JSON.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Extra {
+    /// Delay notices sent.
+    #[serde(default)]
+    pub(crate) notices: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attempt: Option<Attempt>,
+}
+
+impl Extra {
+    pub(crate) fn of(value: &Value) -> Extra {
+        serde_json::from_value(value.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// Sorts the fates, reports what must be reported, and lets the delivery go or lie until its next attempt.
+pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate>, attempt: Attempt) {
+    let in_force = core.in_force();
+    let mut delivered = Vec::new();
+    let mut failed: Vec<(Recipient, Status)> = Vec::new();
+    let mut put_off: Vec<(Recipient, Status)> = Vec::new();
+    for fate in fates {
+        match fate.outcome {
+            Some(Outcome::Delivered) => delivered.push(Fate { outcome: Some(Outcome::Delivered), ..fate }),
+            Some(Outcome::Bounce(status)) => failed.push((fate.recipient, status)),
+            Some(Outcome::Retry(status)) => put_off.push((fate.recipient, status)),
+            Some(Outcome::NextHost) | None => put_off.push((fate.recipient, status::NO_ROUTE.with(""))),
+        }
+    }
+    let sender = &delivery.message.envelope.sender;
+    let received = delivery.message.received;
+    let mut extra = Extra::of(&delivery.extra);
+    // A flush tries at once and changes neither the timetable nor the number of attempts left.
+    let early = extra.attempt.as_ref().is_some_and(|last| {
+        matches!(retry::next(&in_force.settings.retry, sender, delivery.attempts, received, last.ended), Next::At(planned) if planned > attempt.started)
+    });
+    let attempts = if early { delivery.attempts } else { delivery.attempts + 1 };
+    let next = retry::next(&in_force.settings.retry, sender, attempts, received, now());
+    if next == Next::Expired {
+        failed.extend(put_off.drain(..).map(|(recipient, last)| (recipient, expired(&last))));
+    }
+    let mut events = Vec::new();
+    events.extend(delivered_events(core, &delivery, &delivered, &attempt));
+    if let Some((_, status)) = failed.first() {
+        let kind =
+            if status.enhanced == status::LOOP.with("").enhanced && status.host.is_none() { "loop" } else { "bounced" };
+        events.push(failure_event(core, kind, &delivery, &failed, &attempt));
+        core.metrics.bounced.inc_by(failed.len() as u64);
+    }
+    let mut reported = report(core, &in_force, &delivery, &failed, Action::Failed, None).await;
+    reported &= report_success(core, &in_force, &delivery, &delivered).await;
+    let outcome = match next {
+        // The report could not be stored: the message stays, and the report is tried again with it.
+        _ if !reported => {
+            put_off.extend(failed);
+            later(put_off, delivery.attempts, now() + std::time::Duration::from_secs(60), &extra)
+        }
+        Next::At(time) if !put_off.is_empty() => {
+            events.push(failure_event(core, "deferred", &delivery, &put_off, &attempt));
+            core.metrics.deferred.inc_by(put_off.len() as u64);
+            notify_delay(core, &in_force, &delivery, &put_off, &mut extra).await;
+            extra.attempt = Some(attempt);
+            later(put_off, attempts, time, &extra)
+        }
+        _ => store::Outcome::Gone,
+    };
+    let next = if let store::Outcome::Later { next, .. } = &outcome { Some(*next) } else { None };
+    let (lane, key) = (delivery.lane.clone(), delivery.key());
+    let settled = core.store.settle(Settle { message: key.0, n: key.1, outcome, events });
+    let core = core.clone();
+    // The courier goes on; only the queue's book must wait until the disk knows.
+    tokio::spawn(async move {
+        if let Err(error) = settled.await {
+            core.record(key.0, "alert", json!({ "what": format!("the result of a delivery could not be written, it may be repeated: {error}") }));
+        }
+        core.queue.settled(&lane, key, next);
+    });
+}
+
+fn later(put_off: Vec<(Recipient, Status)>, attempts: u32, next: Time, extra: &Extra) -> store::Outcome {
+    let status = put_off.first().map(|(_, status)| status.to_string()).unwrap_or_default();
+    let recipients = put_off.into_iter().map(|(recipient, _)| recipient).collect();
+    store::Outcome::Later { recipients, attempts, next, status, extra: extra.to_value(), lane: None }
+}
+
+/// Always with the last real failure.
+pub(crate) fn expired(last: &Status) -> Status {
+    status::EXPIRED.with(format!("last failure: {last}"))
+}
+
+fn delivered_events(core: &Core, delivery: &Delivery, delivered: &[Fate], attempt: &Attempt) -> Option<Event> {
+    let first = delivered.first()?;
+    core.metrics.delivered.inc_by(delivered.len() as u64);
+    let recipients: Vec<String> = delivered.iter().map(|fate| fate.recipient.address.to_string()).collect();
+    let last = attempt.tries.last();
+    let reply = last.and_then(|tried| tried.transcript.iter().rev().find(|said| said.speaker == mail::Speaker::Server));
+    let fields = json!({
+        "sender": delivery.message.envelope.sender.to_string(),
+        "recipients": recipients,
+        "host": first.host,
+        "address": last.map(|tried| tried.address),
+        "source": last.and_then(|tried| tried.source),
+        "tls": last.and_then(|tried| tried.tls.as_ref()).map(|tls| format!("{} {}", tls.version, tls.cipher)),
+        "route": attempt.rule,
+        "attempt_number": attempt.number,
+        "elapsed_ms": now().ms() - delivery.message.received.ms(),
+        "status": if first.dropped { "dropped: not on the recipient list".to_owned() } else { reply.map(|said| said.text.clone()).unwrap_or_else(|| "delivered".to_owned()) },
+    });
+    Some(core.event(delivery.message.id, "delivered", fields))
+}
+
+fn failure_event(
+    core: &Core,
+    kind: &str,
+    delivery: &Delivery,
+    recipients: &[(Recipient, Status)],
+    attempt: &Attempt,
+) -> Event {
+    let status = recipients.first().map(|(_, status)| status.to_string()).unwrap_or_default();
+    let last = attempt.tries.last();
+    let fields = json!({
+        "sender": delivery.message.envelope.sender.to_string(),
+        "recipients": recipients.iter().map(|(recipient, _)| recipient.address.to_string()).collect::<Vec<_>>(),
+        "host": last.map(|tried| tried.host.clone()),
+        "address": last.map(|tried| tried.address),
+        "route": attempt.rule,
+        "stage": last.and_then(|tried| tried.failure.as_ref()).map(|failure| failure.stage.name()),
+        "attempt_number": attempt.number,
+        "elapsed_ms": attempt.ended.since(attempt.started).as_millis() as u64,
+        "status": status,
+        "attempt": attempt,
+    });
+    core.event(delivery.message.id, kind, fields)
+}
+
+/// A delay notice, if its time has come and the sender wants to know.
+async fn notify_delay(
+    core: &Arc<Core>,
+    in_force: &InForce,
+    delivery: &Delivery,
+    put_off: &[(Recipient, Status)],
+    extra: &mut Extra,
+) {
+    let due = retry::notice(
+        &in_force.settings.retry,
+        &delivery.message.envelope.sender,
+        extra.notices,
+        delivery.message.received,
+    );
+    if due.is_none_or(|due| due > now()) {
+        return;
+    }
+    let until = retry::expiry(&in_force.settings.retry, &delivery.message.envelope.sender, delivery.message.received);
+    if report(core, in_force, delivery, put_off, Action::Delayed, Some(until)).await {
+        extra.notices += 1;
+    }
+}
+
+/// Success reports for those who asked and whose next hop will not report itself (RFC 3461 5.2.2).
+async fn report_success(core: &Arc<Core>, in_force: &InForce, delivery: &Delivery, delivered: &[Fate]) -> bool {
+    let wanted = delivered.iter().filter(|fate| {
+        !fate.dsn_passed_on && !fate.dropped && fate.recipient.notify.is_some_and(|notify| notify.success)
+    });
+    let relayed: Vec<_> = wanted
+        .map(|fate| {
+            (
+                fate.recipient.clone(),
+                Status {
+                    code: 250,
+                    enhanced: mail::EnhancedStatus { class: 2, subject: 0, detail: 0 },
+                    text: "handed to the next mail server".to_owned(),
+                    host: Some(fate.host.clone()),
+                },
+            )
+        })
+        .collect();
+    report(core, in_force, delivery, &relayed, Action::Relayed, None).await
+}
+
+/// Writes and commits a report to the sender about those recipients that want one. True unless storing it failed.
+/// There is never a report for a null sender (RFC 5321 4.5.5).
+pub(crate) async fn report(
+    core: &Arc<Core>,
+    in_force: &InForce,
+    delivery: &Delivery,
+    recipients: &[(Recipient, Status)],
+    action: Action,
+    until: Option<Time>,
+) -> bool {
+    let envelope = &delivery.message.envelope;
+    let wants = |recipient: &Recipient| {
+        let notify = recipient.notify.unwrap_or(Notify::DEFAULT);
+        match action {
+            Action::Failed => notify.failure,
+            Action::Delayed => notify.delay,
+            Action::Relayed | Action::Delivered => notify.success,
+        }
+    };
+    let wanted = recipients.iter().filter(|(recipient, _)| wants(recipient));
+    let fates: Vec<report::Fate> = wanted
+        .map(|(recipient, status)| report::Fate {
+            recipient: recipient.clone(),
+            action,
+            status: status.clone(),
+            last_attempt: now(),
+        })
+        .collect();
+    let ReversePath::Address(sender) = &envelope.sender else { return true };
+    if fates.is_empty() {
+        return true;
+    }
+    let original = tokio::task::block_in_place(|| returned(core, delivery)).unwrap_or_default();
+    let whole = original.len() as u64 == delivery.message.size && envelope.ret == Some(mail::Ret::Full);
+    let original = if whole { &original[..] } else { &original[..header_end(&original).min(RETURN_HEADER_MAX)] };
+    let (id, postmaster, to) = (core.ids.next(), in_force.postmaster.to_string(), sender.to_string());
+    let text = report::write(&Report {
+        reporting: &in_force.hostname,
+        id,
+        about: delivery.message.id,
+        to: &to,
+        postmaster: &postmaster,
+        envid: envelope.envid.as_deref(),
+        arrived: delivery.message.received,
+        now: now(),
+        until,
+        fates: &fates,
+        ret: envelope.ret,
+        original,
+        whole,
+        smtputf8: envelope.smtputf8,
+    });
+    let about = delivery.message.id;
+    let fields = json!({ "sender": "", "recipients": [to], "subject": "delivery report", "about": about, "status": "accepted", "listener": "internal" });
+    submit(core, in_force, id, ReversePath::Null, sender.clone(), &text, envelope.smtputf8, fields).await.is_ok()
+}
+
+/// Commits a message that the gateway makes itself and queues it.
+#[expect(clippy::too_many_arguments, reason = "an envelope in all but name")]
+pub(crate) async fn submit(
+    core: &Arc<Core>,
+    in_force: &InForce,
+    id: mail::AuditId,
+    sender: ReversePath,
+    to: mail::Address,
+    text: &[u8],
+    smtputf8: bool,
+    fields: Value,
+) -> Result<(), String> {
+    let envelope = Envelope {
+        sender,
+        body: if text.is_ascii() { mail::Body::SevenBit } else { mail::Body::EightBitMime },
+        smtputf8,
+        ret: None,
+        envid: None,
+        origin: Origin::internal(),
+    };
+    let address = to.to_string();
+    let trace = mail::received(&Hop {
+        origin: &envelope.origin,
+        reverse_name: None,
+        by: in_force.hostname.as_str(),
+        id,
+        extended: true,
+        smtputf8,
+        recipient: Some(&address),
+        at: now(),
+    });
+    let mut draft = core.store.draft(id);
+    let alert = |error: String| {
+        core.record(id, "alert", json!({ "what": format!("a message of our own could not be stored: {error}") }));
+        error
+    };
+    draft.write(trace.as_bytes()).and_then(|()| draft.write(text)).map_err(|refused| alert(refused.to_string()))?;
+    let event = Event { id, at: now(), kind: "accepted".to_owned(), fields };
+    let committed = draft
+        .commit(envelope, delivery_to(in_force, to), now(), vec![event.clone()])
+        .await
+        .map_err(|refused| alert(refused.to_string()))?;
+    core.log.write(&event);
+    core.queue.enqueue(core, committed.into_deliveries());
+    Ok(())
+}
+
+/// So much of the original as may be returned.
+fn returned(core: &Core, delivery: &Delivery) -> std::io::Result<Vec<u8>> {
+    let content = core.store.content(&delivery.message)?;
+    let wanted = if content.len() <= RETURN_WHOLE_MAX { content.len() } else { RETURN_HEADER_MAX as u64 };
+    let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(RETURN_HEADER_MAX)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match content.read_at(filled as u64, &mut bytes[filled..])? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_quotes_the_last_failure() {
+        assert!(expired(&status::NO_BANNER.with("x closed")).text.contains("451 4.4.2 [internal] no banner: x closed"));
+    }
+}

@@ -1,0 +1,452 @@
+//! Queue: which delivery is next. The queue itself is a table on disk; here lies a window of what is due.
+//!
+//! Mail waits in **lanes**, one for each recipient domain, and lanes lead to **destinations** (the same next hops), whose
+//! connections they share. A dead destination holds its own lanes up and no other; a lane keeps at most [`WINDOW`]
+//! deliveries in memory and fetches more as they leave, so a million queued messages cost disk, not memory.
+
+use crate::clock::now;
+use crate::core::Core;
+use crate::deliver;
+use decide::retry;
+use decide::settings::Mode;
+use mail::{AuditId, Time};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::Delivery;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Deliveries of one lane in memory.
+const WINDOW: usize = 200;
+/// Below this many, more are fetched from disk.
+const WINDOW_LOW: usize = 50;
+/// How long a courier keeps its connection while nothing is to be sent (Postfix: 2 s).
+const COURIER_IDLE: Duration = Duration::from_secs(2);
+/// How often due times are looked at; finer than any retry interval.
+const TICK: Duration = Duration::from_millis(250);
+/// Failures in a row after which a destination counts as down; one alone may be chance.
+const DOWN_AFTER: u32 = 2;
+
+type Key = (AuditId, u32);
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: HashMap<String, Lane>,
+    destinations: HashMap<String, Destination>,
+    couriers: u32,
+    addresses: HashMap<IpAddr, u32>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    destination: String,
+    ready: VecDeque<Delivery>,
+    /// In `ready` or in flight.
+    busy: HashSet<Key>,
+    /// When the earliest delivery that lies on disk only is due.
+    on_disk: Option<Time>,
+    loading: bool,
+    /// Settled while a load was under way, whose snapshot may still show them.
+    settled: HashSet<Key>,
+}
+
+#[derive(Debug, Default)]
+struct Destination {
+    /// Lanes with something ready, in turn.
+    turn: VecDeque<String>,
+    couriers: u32,
+    /// Couriers without work, connections open.
+    waiting: u32,
+    in_flight: u32,
+    wake: Arc<Notify>,
+    failures: u32,
+    down: Option<Down>,
+}
+
+/// A destination that failed repeatedly.
+#[derive(Clone, Debug)]
+pub(crate) struct Down {
+    pub(crate) since: Time,
+    pub(crate) until: Time,
+    pub(crate) last_failure: String,
+}
+
+/// One connection to an address, counted while it lives.
+#[derive(Debug)]
+pub(crate) struct AddressSeat {
+    core: Arc<Core>,
+    address: IpAddr,
+}
+
+impl Drop for AddressSeat {
+    fn drop(&mut self) {
+        let mut state = self.core.queue.lock();
+        if let Some(count) = state.addresses.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                state.addresses.remove(&self.address);
+            }
+        }
+        drop(state);
+        self.core.metrics.couriers.dec();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up what lies on disk: at start, and after an order or new settings. What is in flight stays so.
+    pub(crate) fn reload(&self, core: &Arc<Core>) -> std::io::Result<()> {
+        let on_disk = core.store.lanes()?;
+        let mut state = self.lock();
+        let State { lanes, destinations, .. } = &mut *state;
+        for lane in lanes.values_mut() {
+            for delivery in lane.ready.drain(..) {
+                lane.busy.remove(&delivery.key());
+                lane.on_disk = earlier(lane.on_disk, delivery.next);
+            }
+        }
+        for destination in destinations.values_mut() {
+            destination.turn.clear();
+            destination.down = None;
+            destination.failures = 0;
+        }
+        for due in on_disk {
+            let lane = lanes.entry(due.lane).or_default();
+            lane.on_disk = earlier(lane.on_disk, due.due);
+        }
+        let in_force = core.in_force();
+        for (name, lane) in lanes.iter_mut() {
+            lane.destination = deliver::destination_of(&in_force, name);
+        }
+        state.tidy();
+        drop(state);
+        self.tick(core);
+        Ok(())
+    }
+
+    /// New mail, straight from its commit.
+    pub(crate) fn enqueue(&self, core: &Arc<Core>, deliveries: Vec<Delivery>) {
+        let mut state = self.lock();
+        for delivery in deliveries {
+            let name = delivery.lane.clone();
+            let lane = state.lane(core, &name);
+            if lane.ready.len() >= WINDOW || lane.on_disk.is_some_and(|due| due <= delivery.next) {
+                lane.on_disk = earlier(lane.on_disk, delivery.next);
+                continue;
+            }
+            lane.busy.insert(delivery.key());
+            lane.ready.push_back(delivery);
+            let destination = lane.destination.clone();
+            state.line_up(&name);
+            state.dispatch(core, &destination);
+        }
+    }
+
+    /// The next delivery for a courier of this destination. `None`: nothing came for a while; the courier leaves.
+    pub(crate) async fn take(&self, core: &Arc<Core>, destination: &str) -> Option<Delivery> {
+        loop {
+            let wake = {
+                let mut state = self.lock();
+                if let Some(delivery) = state.pop(core, destination) {
+                    return Some(delivery);
+                }
+                let here = state.destinations.get_mut(destination)?;
+                here.waiting += 1;
+                here.wake.clone()
+            };
+            let woken = timeout(COURIER_IDLE, wake.notified()).await.is_ok() && !core.is_stopping();
+            let mut state = self.lock();
+            let here = state.destinations.get_mut(destination)?;
+            here.waiting -= 1;
+            if !woken {
+                let last = state.pop(core, destination);
+                if last.is_none() {
+                    state.courier_leaves(destination);
+                }
+                return last;
+            }
+        }
+    }
+
+    /// A courier ends although there may be work (its connection limit is reached): another may come at the next tick.
+    pub(crate) fn give_back(&self, destination: &str, delivery: Delivery) {
+        let mut state = self.lock();
+        if let Some(here) = state.destinations.get_mut(destination) {
+            here.in_flight = here.in_flight.saturating_sub(1);
+        }
+        let name = delivery.lane.clone();
+        if let Some(lane) = state.lanes.get_mut(&name) {
+            lane.ready.push_front(delivery);
+            state.line_up(&name);
+        }
+        state.courier_leaves(destination);
+    }
+
+    /// The attempt is over and its result is on its way to disk.
+    pub(crate) fn attempted(&self, core: &Arc<Core>, destination: &str, failure: Option<String>) {
+        let mut state = self.lock();
+        let Some(here) = state.destinations.get_mut(destination) else { return };
+        here.in_flight = here.in_flight.saturating_sub(1);
+        match failure {
+            None => {
+                here.failures = 0;
+                if here.down.take().is_some() {
+                    state.dispatch(core, destination);
+                }
+            }
+            Some(last_failure) => {
+                here.failures += 1;
+                if here.failures >= DOWN_AFTER {
+                    let since = here.down.as_ref().map_or_else(now, |down| down.since);
+                    here.down = Some(Down { since, until: now() + retry::marked_down(here.failures), last_failure });
+                }
+            }
+        }
+    }
+
+    /// The result is on disk: the delivery is gone, or due again at `next`.
+    pub(crate) fn settled(&self, lane: &str, key: Key, next: Option<Time>) {
+        let mut state = self.lock();
+        if let Some(here) = state.lanes.get_mut(lane) {
+            here.busy.remove(&key);
+            if here.loading {
+                here.settled.insert(key);
+            }
+            if let Some(next) = next {
+                here.on_disk = earlier(here.on_disk, next);
+            }
+            if here.is_empty() {
+                state.lanes.remove(lane);
+            }
+        }
+    }
+
+    /// A connection to the address, unless it has its limit already.
+    pub(crate) fn enter(&self, core: &Arc<Core>, address: IpAddr, limit: u32) -> Option<AddressSeat> {
+        let mut state = self.lock();
+        let count = state.addresses.entry(address).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        drop(state);
+        core.metrics.couriers.inc();
+        Some(AddressSeat { core: core.clone(), address })
+    }
+
+    /// Why a lane waits beyond its deliveries' own times, if its destination is down.
+    pub(crate) fn down(&self, lane: &str) -> Option<Down> {
+        let state = self.lock();
+        let lane = state.lanes.get(lane)?;
+        state.destinations.get(&lane.destination)?.down.clone()
+    }
+
+    /// Whether a delivery is being attempted, or lies in memory for it.
+    pub(crate) fn is_busy(&self, lane: &str, key: Key) -> bool {
+        self.lock().lanes.get(lane).is_some_and(|lane| lane.busy.contains(&key))
+    }
+
+    /// Deliveries being attempted now.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.lock().destinations.values().map(|destination| destination.in_flight).sum()
+    }
+
+    /// Looks at all due times, for ever.
+    pub(crate) async fn run(core: Arc<Core>) {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            if core.is_stopping() {
+                return;
+            }
+            core.queue.tick(&core);
+        }
+    }
+
+    fn tick(&self, core: &Arc<Core>) {
+        let now = now();
+        let mut state = self.lock();
+        let due = state.lanes.iter().filter(|(_, lane)| lane.wants_load(now)).map(|(name, _)| name.clone());
+        for lane in due.collect::<Vec<_>>() {
+            state.load(core, &lane);
+        }
+        let waiting = state.destinations.iter().filter(|(_, here)| !here.turn.is_empty()).map(|(name, _)| name.clone());
+        for destination in waiting.collect::<Vec<_>>() {
+            state.dispatch(core, &destination);
+        }
+    }
+
+    fn loaded(&self, core: &Arc<Core>, name: &str, found: Vec<Delivery>, later: Option<Time>) {
+        let mut state = self.lock();
+        let Some(lane) = state.lanes.get_mut(name) else { return };
+        lane.loading = false;
+        let settled = std::mem::take(&mut lane.settled);
+        lane.on_disk = later.map_or(lane.on_disk, |later| earlier(lane.on_disk, later));
+        for delivery in found {
+            let key = delivery.key();
+            if !settled.contains(&key) && lane.busy.insert(key) {
+                lane.ready.push_back(delivery);
+            }
+        }
+        if lane.is_empty() {
+            state.lanes.remove(name);
+            return;
+        }
+        let destination = lane.destination.clone();
+        state.line_up(name);
+        state.dispatch(core, &destination);
+    }
+}
+
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.busy.is_empty() && self.on_disk.is_none() && !self.loading
+    }
+
+    fn wants_load(&self, now: Time) -> bool {
+        !self.loading && self.ready.len() < WINDOW_LOW && self.on_disk.is_some_and(|due| due <= now)
+    }
+}
+
+impl State {
+    fn lane(&mut self, core: &Arc<Core>, name: &str) -> &mut Lane {
+        self.lanes.entry(name.to_owned()).or_insert_with(|| {
+            let destination = deliver::destination_of(&core.in_force(), name);
+            Lane { destination, ..Lane::default() }
+        })
+    }
+
+    /// Puts a lane with something ready into its destination's turn, once.
+    fn line_up(&mut self, name: &str) {
+        let Some(lane) = self.lanes.get(name).filter(|lane| !lane.ready.is_empty()) else { return };
+        let here = self.destinations.entry(lane.destination.clone()).or_default();
+        if lane.ready.len() == 1 || !here.turn.iter().any(|known| known == name) {
+            if !here.turn.iter().any(|known| known == name) {
+                here.turn.push_back(name.to_owned());
+            }
+        }
+    }
+
+    /// Wakes a courier, or sends a new one out, if there is work that may be done now.
+    fn dispatch(&mut self, core: &Arc<Core>, name: &str) {
+        let in_force = core.in_force();
+        let delivery = &in_force.settings.delivery;
+        let Some(here) = self.destinations.get_mut(name) else { return };
+        if core.is_stopping()
+            || in_force.settings.mode == Mode::PauseDelivery
+            || !here.may_start(now())
+            || here.turn.is_empty()
+        {
+            return;
+        }
+        let ready: usize = here.turn.iter().filter_map(|lane| self.lanes.get(lane)).map(|lane| lane.ready.len()).sum();
+        let wanted = if here.down.is_some() { ready.min(1) } else { ready };
+        for _ in 0..here.waiting.min(u32::try_from(wanted).unwrap_or(u32::MAX)) {
+            here.wake.notify_one();
+        }
+        // A courier that is at work takes the next delivery when it is done; new ones come while the work exceeds them.
+        let mut sent = 0;
+        while (here.waiting as usize + sent) < wanted
+            && here.couriers < delivery.connections_per_address
+            && self.couriers < delivery.connections
+        {
+            here.couriers += 1;
+            self.couriers += 1;
+            sent += 1;
+            tokio::spawn(deliver::courier(core.clone(), name.to_owned()));
+        }
+    }
+
+    fn pop(&mut self, core: &Arc<Core>, name: &str) -> Option<Delivery> {
+        let paused = core.is_stopping() || core.in_force().settings.mode == Mode::PauseDelivery;
+        let here = self.destinations.get_mut(name)?;
+        if paused || !here.may_start(now()) {
+            return None;
+        }
+        while let Some(lane_name) = here.turn.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&lane_name) else { continue };
+            let Some(delivery) = lane.ready.pop_front() else { continue };
+            if !lane.ready.is_empty() {
+                here.turn.push_back(lane_name.clone());
+            }
+            here.in_flight += 1;
+            if lane.wants_load(now()) {
+                self.load(core, &lane_name);
+            }
+            return Some(delivery);
+        }
+        None
+    }
+
+    fn courier_leaves(&mut self, name: &str) {
+        self.couriers = self.couriers.saturating_sub(1);
+        if let Some(here) = self.destinations.get_mut(name) {
+            here.couriers = here.couriers.saturating_sub(1);
+        }
+        self.tidy_destination(name);
+    }
+
+    fn tidy_destination(&mut self, name: &str) {
+        let idle = self.destinations.get(name).is_some_and(|here| {
+            here.couriers == 0 && here.turn.is_empty() && here.down.is_none() && here.failures == 0
+        });
+        if idle {
+            self.destinations.remove(name);
+        }
+    }
+
+    fn tidy(&mut self) {
+        self.lanes.retain(|_, lane| !lane.is_empty());
+        self.destinations.retain(|_, here| here.couriers > 0 || here.in_flight > 0 || !here.turn.is_empty());
+    }
+
+    /// Fetches a window of due deliveries from disk, beside the event loop.
+    fn load(&mut self, core: &Arc<Core>, name: &str) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        lane.loading = true;
+        lane.on_disk = None;
+        lane.settled.clear();
+        let (core, name, mut except) = (core.clone(), name.to_owned(), lane.busy.clone());
+        tokio::task::spawn_blocking(move || {
+            let found = core.store.due(&name, now(), WINDOW, &except);
+            let found = found.and_then(|found| {
+                except.extend(found.iter().map(Delivery::key));
+                let later = core.store.due(&name, Time(Time::NEVER.ms() - 1), 1, &except)?;
+                Ok((found, later.first().map(|delivery| delivery.next)))
+            });
+            match found {
+                Ok((found, later)) => core.queue.loaded(&core, &name, found, later),
+                Err(error) => {
+                    let fields =
+                        serde_json::json!({ "what": format!("the queue of {name} could not be read: {error}") });
+                    core.record(core.ids.next(), "alert", fields);
+                    core.queue.loaded(&core, &name, Vec::new(), Some(now() + Duration::from_secs(10)));
+                }
+            }
+        });
+    }
+}
+
+impl Destination {
+    /// While it is down nothing starts; when its time has come one delivery tries for all.
+    fn may_start(&self, now: Time) -> bool {
+        match &self.down {
+            None => true,
+            Some(down) => down.until <= now && self.in_flight == 0,
+        }
+    }
+}
+
+fn earlier(known: Option<Time>, other: Time) -> Option<Time> {
+    Some(known.map_or(other, |known| known.min(other)))
+}

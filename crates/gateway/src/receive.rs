@@ -1,0 +1,563 @@
+//! Receive: one client's connection, from banner to close; and the way of its messages into the store.
+//!
+//! The conversation is smtp::server's, the verdicts are decide's, the promise is the store's: this file only carries
+//! values between them and the socket.
+
+use crate::clock::now;
+use crate::core::{Core, InForce};
+use crate::listen::{Census, Seat};
+use crate::metrics::{ByCode, ByListener};
+use crate::proxy;
+use crate::stream::Stream;
+use decide::accept::{self, RcptVerdict};
+use decide::settings::{Door, Mode, Tls};
+use decide::{rewrite, route};
+use mail::{Address, AuditId, Body, Envelope, Headers, Listener, Origin, Recipient, Reply, header_end, status};
+use serde_json::json;
+use smtp::server::{Event, MailParams, Options, Refusal, Server};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Draft, NewDelivery};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// RFC 5321 4.5.3.2.7: a server waits at least 5 minutes for the next command.
+const IDLE_MAX: Duration = Duration::from_secs(300);
+/// A client that does not take our replies for so long is gone.
+const WRITE_MAX: Duration = Duration::from_secs(60);
+/// Handshakes and PROXY headers are machines talking.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// Read buffer between commands and while content flows.
+const BUFFER_COMMAND: usize = 2048;
+const BUFFER_CONTENT: usize = 65_536;
+/// A header longer than this is passed on without being looked at further.
+const HEADER_MAX: usize = 1 << 20;
+
+/// What lives as long as the connection.
+struct Session {
+    core: Arc<Core>,
+    role: Listener,
+    id: AuditId,
+    client: IpAddr,
+    helo: String,
+    extended: bool,
+    server: Server,
+    stream: Option<Stream>,
+    buffer: Vec<u8>,
+    transaction: Option<Box<Transaction>>,
+    _seat: Seat,
+}
+
+/// What lives as long as one message.
+struct Transaction {
+    id: AuditId,
+    in_force: Arc<InForce>,
+    params: MailParams,
+    recipients: Vec<Recipient>,
+    draft: Option<Draft>,
+    /// The header while it is not complete.
+    header: Option<Vec<u8>>,
+    subject: String,
+    message_id: String,
+    hops: usize,
+    eight_bit: bool,
+    /// The first thing that went wrong with storing; told at the end of the content.
+    trouble: Option<Reply>,
+}
+
+enum Next {
+    Go,
+    Close,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn connection(
+    core: Arc<Core>,
+    role: Listener,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    census: Arc<Census>,
+) {
+    let _ = socket.set_nodelay(true);
+    let in_force = core.in_force();
+    let Some(listener) = in_force.settings.door(role) else { return };
+    let mut client = peer.ip().to_canonical();
+    if listener.proxy_protocol_from.iter().any(|network| network.contains(&client)) {
+        match timeout(HANDSHAKE_MAX, proxy::header(&mut socket)).await {
+            Ok(Ok(Some(source))) => client = source.ip().to_canonical(),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                return core.record(
+                    core.ids.next(),
+                    "refused",
+                    json!({ "client": client, "stage": "PROXY", "status": error.to_string() }),
+                );
+            }
+            Err(_) => return,
+        }
+    }
+    let (seat, counts) = census.enter(client);
+    let label = ByListener { listener: role.name() };
+    core.metrics.connections.get_or_create(&label).inc();
+    let verdict = admission(&core, &in_force, role, client, counts);
+    let server = Server::new(options(&in_force, listener, role, client));
+    let id = core.ids.next();
+    let mut session = Session {
+        role,
+        id,
+        client,
+        helo: String::new(),
+        extended: false,
+        server,
+        stream: Some(Stream::Plain(socket)),
+        buffer: vec![0; BUFFER_COMMAND],
+        transaction: None,
+        _seat: seat,
+        core: core.clone(),
+    };
+    match verdict {
+        Ok(()) => session.server.greet(&format!("{} ESMTP Gatepost", in_force.hostname)),
+        Err(reply) => session.refuse(reply, "connect"),
+    }
+    drop(in_force);
+    // An error is the client's going away; what it sent until then was judged, the rest never came.
+    let _ = session.run().await;
+    core.metrics.connections.get_or_create(&label).dec();
+}
+
+/// Whether this client is served now.
+fn admission(
+    core: &Core,
+    in_force: &InForce,
+    role: Listener,
+    client: IpAddr,
+    counts: accept::Counts,
+) -> Result<(), Reply> {
+    if in_force.settings.mode == Mode::Drain || core.is_stopping() {
+        return Err(status::SHUTTING_DOWN.reply(""));
+    }
+    accept::connect(&in_force.settings, role, client, counts)
+}
+
+fn options(in_force: &InForce, listener: &Door, role: Listener, client: IpAddr) -> Options {
+    let submission = role == Listener::Submission;
+    Options {
+        size_max: listener.message_size,
+        starttls: listener.tls != Tls::Off,
+        tls_required: listener.tls == Tls::Require,
+        auth: submission,
+        // Loopback is as private as TLS.
+        auth_without_tls: client.is_loopback(),
+        auth_required: submission,
+        recipients_max: listener.recipients_per_message as usize,
+        messages_max: listener.messages_per_session,
+        errors_max: listener.errors_per_session,
+        ..Options::new(in_force.hostname.as_str())
+    }
+}
+
+impl Session {
+    async fn run(&mut self) -> io::Result<()> {
+        let mut stopping = self.core.stopping.subscribe();
+        loop {
+            while let Some(event) = self.server.next() {
+                if let Next::Close = self.handle(event).await? {
+                    return self.close().await;
+                }
+            }
+            self.flush().await?;
+            if self.server.is_closing() {
+                return self.close().await;
+            }
+            let Session { stream: Some(stream), buffer, .. } = self else { return Ok(()) };
+            let idle = self.transaction.is_none();
+            let read = tokio::select! {
+                read = timeout(IDLE_MAX, stream.read(buffer)) => read,
+                _ = stopping.wait_for(|stop| *stop), if idle => {
+                    self.refuse_and_close(status::SHUTTING_DOWN.reply(""));
+                    continue;
+                }
+            };
+            match read {
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(length)) => self.server.receive(&self.buffer[..length]),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => self.refuse_and_close(Reply::new(
+                    421,
+                    "4.4.2",
+                    format!("{} idle for too long, closing", self.core.in_force().hostname),
+                )),
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let output = self.server.output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let written = timeout(WRITE_MAX, async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        });
+        let written = written.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        output.clear();
+        written
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        if let Some(mut stream) = self.stream.take() {
+            let _ = timeout(WRITE_MAX, stream.shutdown()).await;
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, event: Event) -> io::Result<Next> {
+        match event {
+            Event::Hello { name, extended } => {
+                self.helo = name;
+                self.extended = extended;
+                self.server.accept();
+            }
+            Event::Mail(params) => self.mail(params),
+            Event::Rcpt(recipient) => self.rcpt(recipient),
+            Event::Data => self.data(),
+            Event::Content => {
+                let piece = self.server.take_content();
+                self.content(&piece);
+            }
+            Event::ContentEnd { size, eight_bit: _ } => {
+                let piece = self.server.take_content();
+                self.content(&piece);
+                self.content_end(size).await;
+            }
+            Event::StartTls => self.start_tls().await?,
+            Event::Auth { user, password } => self.auth(user, password.0).await,
+            Event::Reset => self.transaction = None,
+            Event::Refused { stage, command, reply } => {
+                self.refused(&reply, stage.name(), json!({ "command": command }))
+            }
+            Event::Violation(violation) => {
+                self.refused(&Reply::new(554, "5.5.0", format!("{violation:?}")), "protocol", json!({}))
+            }
+            Event::TooManyErrors => return Ok(Next::Close),
+            Event::Quit => return Ok(Next::Close),
+        }
+        Ok(Next::Go)
+    }
+
+    /// Turns the client's wish down, with a record of it.
+    fn refuse(&mut self, reply: Reply, stage: &str) {
+        self.refused(&reply, stage, json!({}));
+        self.answer_refused(reply);
+    }
+
+    fn answer_refused(&mut self, reply: Reply) {
+        let refusal = Refusal::new(reply).or_else(|| Refusal::new(status::WRITE_FAILED.reply("")));
+        self.server.refuse(refusal.expect("write-failed is a 4xx status"));
+    }
+
+    fn refuse_and_close(&mut self, reply: Reply) {
+        self.server.close(Refusal::new(reply).expect("made from 421 only"));
+    }
+
+    /// Records a refusal.
+    fn refused(&self, reply: &Reply, stage: &str, mut fields: serde_json::Value) {
+        self.core.metrics.refused.get_or_create(&ByCode { listener: self.role.name(), code: reply.code }).inc();
+        let id = self.transaction.as_ref().map_or(self.id, |transaction| transaction.id);
+        fields["client"] = json!(self.client);
+        fields["helo"] = json!(self.helo);
+        fields["listener"] = json!(self.role.name());
+        fields["stage"] = json!(stage);
+        fields["status"] = json!(reply.to_string());
+        fields["connection"] = json!(self.id);
+        if let Some(transaction) = &self.transaction {
+            fields["sender"] = json!(transaction.params.sender.to_string());
+        }
+        self.core.record(id, "refused", fields);
+    }
+
+    fn mail(&mut self, params: MailParams) {
+        let in_force = self.core.in_force();
+        if let Err(refused) = self.core.store.room() {
+            return self.refuse(status::STORAGE_LOW.reply(refused.to_string()), "MAIL FROM");
+        }
+        let (queued, limit) = (self.core.store.usage().queued, in_force.settings.queue.limit);
+        if queued >= limit {
+            return self
+                .refuse(status::QUEUE_FULL.reply(format!("{queued} deliveries, the limit is {limit}")), "MAIL FROM");
+        }
+        self.transaction = Some(Box::new(Transaction {
+            id: self.core.ids.next(),
+            in_force,
+            params,
+            recipients: Vec::new(),
+            draft: None,
+            header: Some(Vec::new()),
+            subject: String::new(),
+            message_id: String::new(),
+            hops: 0,
+            eight_bit: false,
+            trouble: None,
+        }));
+        self.server.accept();
+    }
+
+    fn rcpt(&mut self, recipient: Recipient) {
+        let user = self.server.user().map(str::to_owned);
+        let Some(transaction) = &mut self.transaction else {
+            return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), "RCPT TO");
+        };
+        let settings = &transaction.in_force.settings;
+        let verdict = accept::relay(settings, self.role, self.client, user.as_deref(), &recipient.address);
+        if let RcptVerdict::Denied(reply) = verdict {
+            self.refused(&reply, "RCPT TO", json!({ "recipient": recipient.address.to_string() }));
+            return self.answer_refused(reply);
+        }
+        let added = expand(settings, recipient);
+        for recipient in added {
+            if !transaction.recipients.iter().any(|known| known.address.key() == recipient.address.key()) {
+                transaction.recipients.push(recipient);
+            }
+        }
+        self.server.accept();
+    }
+
+    fn data(&mut self) {
+        let origin = self.origin();
+        let Some(transaction) = &mut self.transaction else {
+            return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), "DATA");
+        };
+        let mut draft = self.core.store.draft(transaction.id);
+        let only = if let [recipient] = transaction.recipients.as_slice() {
+            Some(recipient.address.to_string())
+        } else {
+            None
+        };
+        let hop = mail::Hop {
+            origin: &origin,
+            reverse_name: None,
+            by: transaction.in_force.hostname.as_str(),
+            id: transaction.id,
+            extended: self.extended,
+            smtputf8: transaction.params.smtputf8,
+            recipient: only.as_deref(),
+            at: now(),
+        };
+        if let Err(refused) = draft.write(mail::received(&hop).as_bytes()) {
+            return self.refuse(status::WRITE_FAILED.reply(refused.to_string()), "DATA");
+        }
+        transaction.draft = Some(draft);
+        self.buffer.resize(BUFFER_CONTENT, 0);
+        self.server.accept();
+    }
+
+    fn content(&mut self, piece: &[u8]) {
+        let Some(transaction) = &mut self.transaction else { return };
+        transaction.add(piece);
+    }
+
+    async fn content_end(&mut self, size: u64) {
+        self.buffer.truncate(BUFFER_COMMAND);
+        self.buffer.shrink_to_fit();
+        let origin = self.origin();
+        let Some(mut transaction) = self.transaction.take() else {
+            return self.answer_refused(status::WRITE_FAILED.reply(""));
+        };
+        transaction.end_header();
+        if let Err(reply) = accept::hops(transaction.hops, accept::HOPS_MAX) {
+            transaction.trouble = Some(reply);
+        }
+        let trouble = transaction.trouble.take();
+        let (Some(draft), None) = (transaction.draft.take(), &trouble) else {
+            let reply = trouble.unwrap_or_else(|| status::WRITE_FAILED.reply(""));
+            self.transaction = Some(transaction);
+            self.refuse(reply, "BODY");
+            self.transaction = None;
+            return;
+        };
+        let event = self.accepted(&transaction, &origin, size);
+        match draft.commit(transaction.envelope(origin), transaction.deliveries(), now(), vec![event.clone()]).await {
+            Ok(committed) => {
+                self.core.log.write(&event);
+                self.core.metrics.accepted.get_or_create(&ByListener { listener: self.role.name() }).inc();
+                self.server.accept_content(&committed);
+                self.core.queue.enqueue(&self.core, committed.into_deliveries());
+            }
+            Err(refused) => {
+                self.transaction = Some(transaction);
+                self.refuse(status::WRITE_FAILED.reply(refused.to_string()), "BODY");
+                self.transaction = None;
+            }
+        }
+    }
+
+    fn accepted(&self, transaction: &Transaction, origin: &Origin, size: u64) -> store::Event {
+        let recipients: Vec<String> =
+            transaction.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+        let fields = json!({
+            "sender": transaction.params.sender.to_string(),
+            "recipients": recipients,
+            "client": self.client,
+            "helo": self.helo,
+            "listener": self.role.name(),
+            "user": origin.user,
+            "tls": origin.tls,
+            "size": size,
+            "subject": transaction.subject,
+            "message_id": transaction.message_id,
+            "connection": self.id,
+            "status": "accepted",
+        });
+        store::Event { id: transaction.id, at: now(), kind: "accepted".to_owned(), fields }
+    }
+
+    fn origin(&self) -> Origin {
+        let tls = self.stream.as_ref().and_then(Stream::tls).map(|(version, cipher)| format!("{version} {cipher}"));
+        let user = self.server.user().map(str::to_owned);
+        Origin {
+            listener: self.role,
+            connection: Some(self.id),
+            client: Some(self.client),
+            helo: self.helo.clone(),
+            user,
+            tls,
+        }
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        let in_force = self.core.in_force();
+        let Some(listener) = in_force.settings.door(self.role) else { return Ok(()) };
+        let config = self.core.certificates.server(listener, in_force.hostname.as_str()).map_err(io::Error::other)?;
+        let Some(stream) = self.stream.take() else { return Ok(()) };
+        let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream.into_plain()?);
+        let started = timeout(HANDSHAKE_MAX, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let tls = started.inspect_err(|error| {
+            self.refused(&status::TLS_FAILED.reply(error.to_string()), "STARTTLS", json!({}));
+        })?;
+        self.stream = Some(Stream::Server(Box::new(tls)));
+        self.transaction = None;
+        self.server.tls_started();
+        Ok(())
+    }
+
+    /// Argon2 takes tens of milliseconds on purpose: it runs beside the event loop.
+    async fn auth(&mut self, user: String, password: String) {
+        let in_force = self.core.in_force();
+        let known =
+            tokio::task::spawn_blocking(move || crate::password::is_right(&in_force.settings, &user, &password));
+        if known.await.unwrap_or(false) {
+            self.server.accept();
+        } else {
+            self.refuse(Reply::new(535, "5.7.8", "authentication credentials invalid"), "AUTH");
+        }
+    }
+}
+
+/// Aliases; what the client asked for a recipient holds for those it becomes.
+fn expand(settings: &decide::settings::Settings, recipient: Recipient) -> Vec<Recipient> {
+    let to = rewrite::aliases(settings, &recipient.address);
+    if let [only] = to.as_slice()
+        && *only == recipient.address
+    {
+        return vec![recipient];
+    }
+    let orcpt = recipient.orcpt.clone().or_else(|| Some(format!("rfc822;{}", recipient.address)));
+    to.into_iter().map(|address| Recipient { address, notify: recipient.notify, orcpt: orcpt.clone() }).collect()
+}
+
+impl Transaction {
+    /// Takes a piece of content: into the header until that is complete, then to the draft.
+    fn add(&mut self, piece: &[u8]) {
+        self.eight_bit = self.eight_bit || !piece.is_ascii();
+        let Some(header) = &mut self.header else { return self.store(piece) };
+        header.extend_from_slice(piece);
+        let complete = header.len() > HEADER_MAX
+            || header.starts_with(b"\r\n")
+            || header.windows(4).any(|window| window == b"\r\n\r\n");
+        if complete {
+            self.end_header();
+        }
+    }
+
+    /// Reads the header, masquerades it, and hands it to the draft.
+    fn end_header(&mut self) {
+        let Some(collected) = self.header.take() else { return };
+        for field in Headers::of(&collected) {
+            if field.is("Received") {
+                self.hops += 1;
+            } else if field.is("Subject") {
+                self.subject = field.text().chars().take(200).collect();
+            } else if field.is("Message-ID") {
+                self.message_id = field.text().chars().take(300).collect();
+            }
+        }
+        let end = header_end(&collected);
+        match rewrite::masquerade_header(&self.in_force.settings, &collected[..end]) {
+            Some(rewritten) => {
+                self.store(&rewritten);
+                self.store(&collected[end..]);
+            }
+            None => self.store(&collected),
+        }
+    }
+
+    fn store(&mut self, bytes: &[u8]) {
+        if self.trouble.is_some() {
+            return;
+        }
+        let Some(draft) = &mut self.draft else { return };
+        if let Err(refused) = draft.write(bytes) {
+            self.trouble = Some(status::WRITE_FAILED.reply(refused.to_string()));
+        }
+    }
+
+    fn envelope(&self, origin: Origin) -> Envelope {
+        let body = match (self.params.body, self.eight_bit) {
+            (Body::SevenBit, true) => Body::EightBitMime,
+            (body, _) => body,
+        };
+        Envelope {
+            sender: rewrite::masquerade_sender(&self.in_force.settings, &self.params.sender),
+            body,
+            smtputf8: self.params.smtputf8,
+            ret: self.params.ret,
+            envid: self.params.envid.clone(),
+            origin,
+        }
+    }
+
+    fn deliveries(&mut self) -> Vec<NewDelivery> {
+        let recipients = std::mem::take(&mut self.recipients);
+        deliveries(&self.in_force, recipients)
+    }
+}
+
+/// Recipients by lane, in groups of at most `delivery.recipients_per_message`.
+pub(crate) fn deliveries(in_force: &InForce, recipients: Vec<Recipient>) -> Vec<NewDelivery> {
+    let group_max = in_force.settings.delivery.recipients_per_message.max(1) as usize;
+    let mut groups: Vec<NewDelivery> = Vec::new();
+    let mut open: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+    for recipient in recipients {
+        let lane = route::lane(recipient.address.domain());
+        match open.get(&lane).filter(|&&at| groups[at].recipients.len() < group_max) {
+            Some(&at) => groups[at].recipients.push(recipient),
+            None => {
+                open.insert(lane.clone(), groups.len());
+                groups.push(NewDelivery { lane, recipients: vec![recipient] });
+            }
+        }
+    }
+    groups
+}
+
+/// For messages made here: the one recipient of a report.
+pub(crate) fn delivery_to(in_force: &InForce, address: Address) -> Vec<NewDelivery> {
+    deliveries(in_force, vec![Recipient { notify: Some(mail::Notify::NEVER), ..Recipient::plain(address) }])
+}

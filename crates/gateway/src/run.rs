@@ -1,0 +1,244 @@
+//! Run: starts everything in order, serves until told to stop, and stops without cutting a message.
+
+use crate::clock::now;
+use crate::core::Core;
+use crate::door;
+use crate::host::Host;
+use crate::listen::{self, Census};
+use crate::log::Log;
+use crate::queue::Queue;
+use crate::{sweep, tls};
+use decide::settings::{Mode, Settings};
+use mail::Listener;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use store::{Limits, Store};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long messages under way may take when the gateway stops.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How often a settings file is looked at.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// Opens the store and the settings; what a command without a running gateway needs as well.
+pub(crate) fn open(host: &Host, listening: Vec<SocketAddr>) -> Result<Arc<Core>, String> {
+    std::fs::create_dir_all(&host.data)
+        .map_err(|error| format!("cannot create the data folder {}: {error}", host.data.display()))?;
+    // Reserve and limits are settings, and settings lie in the store: it opens with the defaults first.
+    let defaults = Settings::default();
+    let from_file = host.settings_file.as_deref().map(read_file).transpose()?;
+    let reserve = from_file.as_ref().map_or(defaults.queue.disk_reserve, |(_, settings)| settings.queue.disk_reserve);
+    let store = Store::open(&host.data, Limits { disk_reserve: reserve, ..Limits::default() })
+        .map_err(|error| error.to_string())?;
+    let log = Log::open(&host.data, &host.log)?;
+    let current = store.settings_current().map_err(|error| format!("the settings cannot be read: {error}"))?;
+    let (version, settings) = match (from_file, current) {
+        (Some((text, settings)), current) => (version_of_file(&store, &text, current)?, settings),
+        (None, Some(version)) => {
+            let settings = Settings::read(&version.text).map_err(|complaints| {
+                format!("settings version {} no longer fits:\n{}", version.number, door::complain(&complaints))
+            })?;
+            (i64::try_from(version.number).unwrap_or(i64::MAX), settings)
+        }
+        (None, None) => (0, defaults),
+    };
+    Ok(Core::new(store, log, host.scanner, listening, version, settings, tls::client()?))
+}
+
+fn read_file(path: &Path) -> Result<(String, Settings), String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read settings_file {}: {error}", path.display()))?;
+    let settings =
+        Settings::read(&text).map_err(|complaints| format!("{}:\n{}", path.display(), door::complain(&complaints)))?;
+    Ok((text, settings))
+}
+
+/// A file's text becomes a version when it differs from the last one.
+fn version_of_file(store: &Store, text: &str, current: Option<store::Version>) -> Result<i64, String> {
+    let number = match current.filter(|version| version.text == text) {
+        Some(version) => version.number,
+        None => store
+            .settings_put(text, "settings_file", "", now())
+            .map_err(|error| format!("the settings version could not be stored: {error}"))?,
+    };
+    Ok(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// `gatepost run`: returns when the gateway has stopped.
+pub(crate) async fn run(host: Host) -> Result<(), String> {
+    let mut sockets = Vec::new();
+    for (role, addresses) in [
+        (Listener::Inbound, &host.listen.inbound),
+        (Listener::Outbound, &host.listen.outbound),
+        (Listener::Submission, &host.listen.submission),
+    ] {
+        for address in addresses {
+            let socket = listen::bind(*address).map_err(|error| {
+                format!("cannot listen on {address} ({}): {error}{}", role.name(), hint(*address, &error))
+            })?;
+            sockets.push((role, socket));
+        }
+    }
+    if sockets.is_empty() {
+        return Err(
+            "gatepost.toml names no address to listen on: set [listen] inbound, outbound or submission".to_owned()
+        );
+    }
+    let listening: Vec<SocketAddr> = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
+    let core = open(&host, listening)?;
+    let loops = core.in_force().settings.loops(&core.in_force().identity);
+    if !loops.is_empty() {
+        return Err(format!("the settings lead mail back to this gateway:\n{}", door::complain(&loops)));
+    }
+    door::serve(core.clone(), &host.socket())
+        .await
+        .map_err(|error| format!("cannot open {}: {error}", host.socket().display()))?;
+    let control = match host.control.listen {
+        Some(address) => Some(control(core.clone(), address).await?),
+        None => None,
+    };
+    for alert in core.store.alerts() {
+        core.record(core.ids.next(), "alert", serde_json::json!({ "what": alert.what }));
+    }
+    core.queue.reload(&core).map_err(|error| format!("the queue cannot be read: {error}"))?;
+    let census = Arc::new(Census::default());
+    say_where(&core, &host, &sockets, control);
+    tokio::spawn(Queue::run(core.clone()));
+    tokio::spawn(sweep::run(core.clone()));
+    if let Some(file) = host.settings_file.clone() {
+        tokio::spawn(watch(core.clone(), file));
+    }
+    for (role, socket) in sockets {
+        tokio::spawn(listen::serve(core.clone(), role, socket, census.clone()));
+    }
+    until_told(&core).await?;
+    stop(&core, &census).await;
+    let _ = std::fs::remove_file(host.socket());
+    Ok(())
+}
+
+fn hint(address: SocketAddr, error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            ". Ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a high port to try it out"
+        }
+        std::io::ErrorKind::AddrInUse => ". Another program listens there; stop it or choose another address",
+        _ => "",
+    }
+}
+
+fn say_where(core: &Core, host: &Host, sockets: &[(Listener, TcpListener)], control: Option<SocketAddr>) {
+    let in_force = core.in_force();
+    println!(
+        "gatepost {} runs as {} (settings version {})",
+        env!("CARGO_PKG_VERSION"),
+        in_force.hostname,
+        in_force.version
+    );
+    for (role, socket) in sockets {
+        if let Ok(address) = socket.local_addr() {
+            println!("  {:<10} smtp://{address}", role.name());
+        }
+    }
+    if let Some(address) = control {
+        println!("  health     http://{address}/healthz\n  metrics    http://{address}/metrics");
+    }
+    println!("  data       {}", host.data.display());
+    println!("  log        {}", host.data.join(&host.log.file).display());
+    if let Some(first) = sockets.first().and_then(|(_, socket)| socket.local_addr().ok()) {
+        println!(
+            "Try it: swaks --server {first} --from you@example.test --to user@example.test\nLook:   gatepost queue list · gatepost audit search user@example.test"
+        );
+    }
+}
+
+async fn control(core: Arc<Core>, address: SocketAddr) -> Result<SocketAddr, String> {
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address} (control): {error}"))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let router = control::router(Arc::new(View(core)));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}
+
+/// What the Control Center sees.
+struct View(Arc<Core>);
+
+impl control::Reader for View {
+    fn metrics(&self) -> String {
+        sweep::gauges(&self.0);
+        self.0.metrics.text()
+    }
+
+    fn health(&self) -> control::Health {
+        let (usage, in_force) = (self.0.store.usage(), self.0.in_force());
+        let mode = in_force.settings.mode;
+        control::Health {
+            accepting: mode != Mode::Drain && !self.0.is_stopping() && self.0.store.room().is_ok(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: in_force.hostname.to_string(),
+            mode: format!("{mode:?}"),
+            settings_version: in_force.version,
+            queued: usage.queued,
+            held: usage.held,
+            disk_free: usage.disk_free,
+            disk_reserve: usage.disk_reserve,
+            alerts: self.0.store.alerts().into_iter().map(|alert| alert.what).collect(),
+        }
+    }
+}
+
+/// SIGTERM and SIGINT stop; SIGHUP only wakes, since files are watched anyway.
+async fn until_told(core: &Core) -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| error.to_string());
+    let (mut term, mut int, mut hup) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = hup.recv() => core.resolver.forget(),
+        }
+    }
+}
+
+/// Lets messages under way come to their end, in both directions, within a bound.
+async fn stop(core: &Arc<Core>, census: &Census) {
+    core.stopping.send_replace(true);
+    let waited = tokio::time::timeout(DRAIN_MAX, async {
+        while census.count() > 0 || core.queue.in_flight() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    if waited.await.is_err() {
+        eprintln!(
+            "gatepost: connections were still open after {} s and were cut; no acknowledged message is lost by that",
+            DRAIN_MAX.as_secs()
+        );
+    }
+}
+
+/// Follows a settings file; a version that is no good is told once and the running one stays.
+async fn watch(core: Arc<Core>, file: PathBuf) {
+    let changed = |file: &Path| -> Option<SystemTime> { std::fs::metadata(file).ok()?.modified().ok() };
+    let mut seen = changed(&file);
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let now_changed = changed(&file);
+        if now_changed == seen {
+            continue;
+        }
+        seen = now_changed;
+        let applied = std::fs::read_to_string(&file)
+            .map_err(|error| error.to_string())
+            .and_then(|text| door::apply(&core, &text, "settings_file", ""));
+        if let Err(error) = applied {
+            let what = format!("{} is not applied, the running version stays: {error}", file.display());
+            core.record(core.ids.next(), "alert", serde_json::json!({ "what": what }));
+            eprintln!("gatepost: {what}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Show: answers as text for people. The same values as with `--json`.
+
+use crate::door::Question;
+use mail::Time;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Prints an answer.
+pub(crate) fn answer(question: &Question, answer: &Value) {
+    match question {
+        Question::QueueList { .. } => queue(answer),
+        Question::QueueShow { .. } => entries(answer),
+        Question::Order { .. } => order(answer),
+        Question::AuditSearch { .. } => search(answer),
+        Question::AuditShow { .. } => trail(answer),
+        Question::Route { .. } => route(answer),
+        Question::SettingsExport { .. } => print!("{}", text(answer)),
+        Question::SettingsHistory => history(answer),
+        Question::SettingsDiff { .. } => changes(answer),
+        Question::SettingsApply { .. } | Question::SettingsRollback { .. } => {
+            println!("settings version {} is in force", answer["version"]);
+            changes(&answer["changes"]);
+        }
+        Question::Send { .. } => {
+            println!("accepted as {0}; follow it with `gatepost audit show {0}`", text(&answer["id"]))
+        }
+        Question::Status => fields(answer),
+    }
+}
+
+fn rows(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn fields(value: &Value) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        println!("{name:<18} {}", text(value));
+    }
+}
+
+/// `3h 20m`, `5d 2h`, `12s`.
+fn span(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+fn queue(answer: &Value) {
+    let entries = rows(answer);
+    if entries.is_empty() {
+        println!("nothing is queued");
+        return;
+    }
+    let now = crate::clock::now().ms();
+    println!("{:<13}  {:<6}  {:>7}  {:>3}  {:>8}  sender → recipients", "Audit ID", "state", "age", "try", "next in");
+    for entry in entries {
+        let age = span(now - entry["received_ms"].as_i64().unwrap_or(now));
+        let next = entry["next_attempt_ms"]
+            .as_i64()
+            .filter(|next| *next < Time::NEVER.ms() / 2)
+            .map_or_else(|| "-".to_owned(), |next| span(next - now));
+        println!(
+            "{:<13}  {:<6}  {age:>7}  {:>3}  {next:>8}  {} → {}",
+            text(&entry["id"]),
+            text(&entry["state"]),
+            entry["attempts"],
+            text(&entry["sender"]),
+            text(&entry["recipients"])
+        );
+        let status = text(&entry["status"]);
+        if !status.is_empty() {
+            println!("{:15}{status}", "");
+        }
+    }
+    println!("{} deliveries", entries.len());
+}
+
+fn entries(answer: &Value) {
+    for entry in rows(answer) {
+        for name in ["id", "state", "sender", "recipients", "domain", "attempts", "status"] {
+            println!("{name:<12} {}", text(&entry[name]));
+        }
+        attempt(&entry["last_attempt"]);
+        println!();
+    }
+}
+
+/// The transcript of an attempt: DNS, hosts, every line said.
+fn attempt(attempt: &Value) {
+    if attempt.is_null() {
+        return;
+    }
+    println!(
+        "attempt {} by {} (settings version {})",
+        attempt["number"],
+        text(&attempt["rule"]),
+        attempt["settings_version"]
+    );
+    for answer in rows(&attempt["dns"]) {
+        if let Ok(answer) = serde_json::from_value::<mail::dns::Answer>(answer.clone()) {
+            println!(
+                "  DNS     {} (from {}, {} ms)",
+                answer.summary(),
+                if answer.cached { "the cache" } else { &answer.server },
+                answer.elapsed_ms
+            );
+        }
+    }
+    for dropped in rows(&attempt["dropped"]) {
+        println!("  dropped {}", text(dropped));
+    }
+    for tried in rows(&attempt["tries"]) {
+        println!(
+            "  {} {}:{} from {} as {}",
+            text(&tried["host"]),
+            text(&tried["address"]),
+            tried["port"],
+            text(&tried["source"]),
+            text(&tried["ehlo"])
+        );
+        for said in rows(&tried["transcript"]) {
+            let arrow = match text(&said["speaker"]).as_str() {
+                "client" => "→",
+                "server" => "←",
+                _ => "·",
+            };
+            let at = said["at"].as_i64().map(|at| Time(at).rfc3339()).unwrap_or_default();
+            println!("    {} {arrow} {}", at.get(11..23).unwrap_or_default(), text(&said["text"]));
+        }
+        if let Some(status) = tried["failure"]["status"]["text"].as_str() {
+            println!("    failed at {}: {status}", text(&tried["failure"]["stage"]));
+        }
+    }
+}
+
+fn order(answer: &Value) {
+    let verb = if answer["dry_run"] == true { "would be" } else { "are" };
+    println!("{} deliveries {verb} concerned", answer["count"]);
+}
+
+fn search(answer: &Value) {
+    if rows(answer).is_empty() {
+        println!("nothing found");
+    }
+    for entry in rows(answer) {
+        println!(
+            "{}  {}  {} → {}  {}",
+            text(&entry["time"]),
+            text(&entry["id"]),
+            text(&entry["sender"]),
+            text(&entry["recipients"]),
+            text(&entry["subject"])
+        );
+        println!("{:26}{}", "", text(&entry["status"]));
+    }
+}
+
+fn trail(answer: &Value) {
+    for event in rows(answer) {
+        println!("{}  {}", text(&event["time"]), text(&event["event"]));
+        for (name, value) in event["fields"].as_object().into_iter().flatten() {
+            let value_text = text(value);
+            if name != "attempt" && !value_text.is_empty() {
+                println!("    {name:<14} {value_text}");
+            }
+        }
+        attempt(&event["fields"]["attempt"]);
+    }
+}
+
+fn route(answer: &Value) {
+    println!(
+        "domain     {}\nrule       {}\nsettings   version {}",
+        text(&answer["domain"]),
+        text(&answer["rule"]),
+        answer["settings_version"]
+    );
+    for line in rows(&answer["dns"]) {
+        println!("DNS        {}", text(line));
+    }
+    for candidate in rows(&answer["candidates"]) {
+        println!(
+            "try        {} at {} (preference {})",
+            text(&candidate["host"]),
+            text(&candidate["address"]),
+            candidate["preference"]
+        );
+    }
+    for dropped in rows(&answer["dropped"]) {
+        println!("dropped    {} {}: {}", text(&dropped["host"]), text(&dropped["address"]), text(&dropped["why"]));
+    }
+    for note in rows(&answer["notes"]) {
+        println!("note       {}", text(note));
+    }
+    println!("verdict    {}", text(&answer["verdict"]));
+}
+
+fn history(answer: &Value) {
+    for version in rows(answer) {
+        println!(
+            "{:>5}  {}  {}  {}",
+            version["version"],
+            text(&version["time"]),
+            text(&version["author"]),
+            text(&version["comment"])
+        );
+    }
+}
+
+fn changes(answer: &Value) {
+    if rows(answer).is_empty() {
+        println!("nothing changes");
+    }
+    for change in rows(answer) {
+        let side = |value: &Value| if value.is_null() { "(none)".to_owned() } else { text(value) };
+        println!("{}: {} → {}", text(&change["path"]), side(&change["old"]), side(&change["new"]));
+    }
+}
+
+/// The table of statuses, which is the manual's page as well.
+pub(crate) fn statuses(as_json: bool) -> ExitCode {
+    if as_json {
+        let line = |kind: &&mail::status::Kind| json!({ "id": kind.id, "code": kind.code, "text": kind.text, "stage": kind.stage, "meaning": kind.meaning, "causes": kind.causes, "fix": kind.fix });
+        println!("{}", mail::status::TABLE.iter().map(line).collect::<Value>());
+        return ExitCode::SUCCESS;
+    }
+    for kind in mail::status::TABLE {
+        println!(
+            "{}\n    stage    {}\n    meaning  {}\n    causes   {}\n    fix      {}\n",
+            kind.with(""),
+            kind.stage,
+            kind.meaning,
+            kind.causes,
+            kind.fix
+        );
+    }
+    ExitCode::SUCCESS
+}
+
+/// Every setting.
+pub(crate) fn reference(as_json: bool) -> ExitCode {
+    let docs = decide::settings::reference();
+    if as_json {
+        let line = |doc: &decide::settings::SettingDoc| json!({ "path": doc.path, "default": doc.default, "range": doc.range, "doc": doc.doc });
+        println!("{}", docs.iter().map(line).collect::<Value>());
+        return ExitCode::SUCCESS;
+    }
+    for doc in docs {
+        println!("{} = {}\n    {}. {}\n", doc.path, doc.default, doc.range, doc.doc);
+    }
+    ExitCode::SUCCESS
+}

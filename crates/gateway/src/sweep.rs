@@ -1,0 +1,85 @@
+//! Sweep: returns mail that has expired without an attempt being due, and keeps the gauges current.
+
+use crate::clock::now;
+use crate::core::Core;
+use crate::outcome::report;
+use mail::report::Action;
+use mail::{Status, status};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{QueueEntry, Selection, Settle, State};
+
+/// Expiry is counted in days; a minute is soon enough.
+const EVERY: Duration = Duration::from_secs(60);
+/// Expired deliveries handled in one round.
+const ROUND: usize = 1000;
+
+/// Runs until the gateway stops.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut stopping = core.stopping.subscribe();
+    loop {
+        gauges(&core);
+        expire(&core).await;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Puts the store's figures into the metrics.
+pub(crate) fn gauges(core: &Core) {
+    let usage = core.store.usage();
+    let gauge = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
+    core.metrics.queued.set(gauge(usage.queued));
+    core.metrics.held.set(gauge(usage.held));
+    core.metrics.disk_free.set(gauge(usage.disk_free));
+}
+
+async fn expire(core: &Arc<Core>) {
+    let retry = core.in_force().settings.retry.clone();
+    let soonest = retry.expire.min(retry.expire_bounces);
+    let selection = Selection {
+        state: Some(State::Queued),
+        before: Some(mail::Time(now().ms() - soonest.as_millis() as i64)),
+        ..Selection::default()
+    };
+    let asked = core.clone();
+    let found = tokio::task::spawn_blocking(move || asked.store.list(&selection, ROUND, None)).await;
+    for entry in found.ok().and_then(Result::ok).unwrap_or_default() {
+        let life = if matches!(entry.sender.as_str(), "" | "<>") { retry.expire_bounces } else { retry.expire };
+        let lasting = now().since(entry.received) >= life;
+        if lasting && !core.queue.is_busy(&entry.lane, (entry.id, entry.n)) {
+            give_up(core, entry).await;
+        }
+    }
+}
+
+/// Returns one delivery to its sender.
+async fn give_up(core: &Arc<Core>, entry: QueueEntry) {
+    let in_force = core.in_force();
+    let last = core.queue.down(&entry.lane).map_or_else(|| entry.status.clone(), |down| down.last_failure);
+    let (id, n, lane) = (entry.id, entry.n, entry.lane.clone());
+    let all = std::collections::HashSet::new();
+    let asked = core.clone();
+    let never = mail::Time(mail::Time::NEVER.ms() - 1);
+    let found = tokio::task::spawn_blocking(move || asked.store.due(&lane, never, ROUND, &all)).await;
+    let Some(delivery) =
+        found.ok().and_then(Result::ok).and_then(|found| found.into_iter().find(|delivery| delivery.key() == (id, n)))
+    else {
+        return;
+    };
+    let status: Status = if last.is_empty() {
+        status::EXPIRED.with("it was never attempted")
+    } else {
+        status::EXPIRED.with(format!("last failure: {last}"))
+    };
+    let failed: Vec<_> = delivery.recipients.iter().map(|recipient| (recipient.clone(), status.clone())).collect();
+    if !report(core, &in_force, &delivery, &failed, Action::Failed, None).await {
+        return;
+    }
+    core.metrics.bounced.inc_by(failed.len() as u64);
+    let recipients: Vec<String> = failed.iter().map(|(recipient, _)| recipient.address.to_string()).collect();
+    let event = core.event(id, "bounced", serde_json::json!({ "sender": entry.sender.to_string(), "recipients": recipients, "status": status.to_string() }));
+    let _ = core.store.settle(Settle { message: id, n, outcome: store::Outcome::Gone, events: vec![event] }).await;
+}

@@ -1,0 +1,6 @@
+//! The conversations as text, cut at every byte.
+
+mod both;
+mod client;
+mod fuzz;
+mod server;
