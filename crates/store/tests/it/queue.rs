@@ -1,0 +1,248 @@
+//! What is committed is there, once, until it is settled or ordered away.
+
+use crate::*;
+use store::{Action, OpenError, Order, Selection, State};
+
+#[tokio::test]
+async fn committed_mail_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for (n, length) in (0..).zip(LENGTHS) {
+        let committed = commit(&store, id(n), length, &["a.test", "b.test"]).await.unwrap();
+        let delivery = &committed.deliveries()[1];
+        assert_eq!((delivery.lane.as_str(), delivery.n), ("b.test", 1));
+        assert_eq!(delivery.content.as_ref().unwrap().read().unwrap(), content(id(n), length));
+        assert!(whole(&store, delivery));
+    }
+    drop(store);
+    let store = open(folder.path());
+    let found = due(&store, "b.test");
+    assert_eq!(ids(&found), [id(0), id(1), id(2)]);
+    for delivery in &found {
+        assert!(whole(&store, delivery));
+        assert_eq!(*delivery.message.envelope, envelope("ann@corp.test"));
+        assert_eq!(delivery.recipients, [recipient("user@b.test")]);
+        assert_eq!((delivery.message.received, delivery.next, delivery.attempts), (Time(1000), Time(1000), 0));
+    }
+    assert_eq!(store.usage().queued, 6);
+    assert_eq!(store.usage().memory, 0);
+}
+
+#[tokio::test]
+async fn due_keeps_to_time_limit_and_exceptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for n in 0..5 {
+        commit(&store, id(n), 10, &["a.test", "b.test"]).await.unwrap();
+    }
+    let nobody = HashSet::new();
+    assert_eq!(store.due("a.test", Time(999), 9, &nobody).unwrap().len(), 0);
+    assert_eq!(store.due("a.test", Time(1000), 9, &nobody).unwrap().len(), 5);
+    assert_eq!(store.due("a.test", Time(1000), 2, &nobody).unwrap().len(), 2);
+    assert_eq!(store.due("c.test", Time(1000), 9, &nobody).unwrap().len(), 0);
+    let except = HashSet::from([(id(0), 0), (id(1), 0), (id(2), 1)]);
+    assert_eq!(ids(&store.due("a.test", Time(1000), 2, &except).unwrap()), [id(2), id(3)]);
+    assert_eq!(ids(&store.due("b.test", Time(1000), 9, &except).unwrap()), [id(0), id(1), id(3), id(4)]);
+}
+
+#[tokio::test]
+async fn lanes_tell_first_due_time_and_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    commit(&store, id(1), 10, &["b.test", "a.test"]).await.unwrap();
+    commit(&store, id(2), 10, &["b.test"]).await.unwrap();
+    let later = |n| Settle { message: id(n), n: 0, outcome: later(5000 + i64::from(n)), events: Vec::new() };
+    store.settle(later(1)).await.unwrap();
+    let seen = |store: &Store| store.lanes().unwrap().into_iter().map(|lane| (lane.lane, lane.due.ms(), lane.count)).collect::<Vec<_>>();
+    assert_eq!(seen(&store), [("a.test".to_owned(), 1000, 1), ("b.test".to_owned(), 1000, 2)]);
+    store.settle(later(2)).await.unwrap();
+    assert_eq!(seen(&store)[1], ("b.test".to_owned(), 5001, 2));
+    drop(store);
+    assert_eq!(seen(&open(folder.path()))[1], ("b.test".to_owned(), 5001, 2));
+}
+
+fn later(next: i64) -> Outcome {
+    Outcome::Later {
+        recipients: vec![recipient("left@b.test")],
+        attempts: 3,
+        next: Time(next),
+        status: "451 4.7.1 later".into(),
+        extra: serde_json::json!({"host": "mx"}),
+        lane: None,
+    }
+}
+
+#[tokio::test]
+async fn a_deferred_delivery_comes_back_with_what_is_left_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    commit(&store, id(1), 10, &["b.test"]).await.unwrap();
+    store.settle(Settle { message: id(1), n: 0, outcome: later(1500), events: Vec::new() }).await.unwrap();
+    drop(store);
+    let store = open(folder.path());
+    assert!(store.due("b.test", Time(1499), 9, &HashSet::new()).unwrap().is_empty());
+    let delivery = &due(&store, "b.test")[0];
+    assert_eq!(delivery.recipients, [recipient("left@b.test")]);
+    assert_eq!((delivery.attempts, delivery.next, delivery.status.as_str()), (3, Time(1500), "451 4.7.1 later"));
+    assert_eq!(delivery.extra["host"], "mx");
+}
+
+#[tokio::test]
+async fn the_last_delivery_takes_message_and_segment_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for (n, length) in (0..).zip(LENGTHS) {
+        commit(&store, id(n), length, &["a.test", "b.test"]).await.unwrap();
+    }
+    assert_eq!(segments(folder.path()), 2);
+    for delivery in due(&store, "a.test") {
+        store.settle(gone(&delivery)).await.unwrap();
+        store.settle(gone(&delivery)).await.expect("twice does no harm");
+    }
+    let left = due(&store, "b.test");
+    assert_eq!(left.len(), 3);
+    for delivery in &left {
+        assert!(whole(&store, delivery));
+        store.settle(gone(delivery)).await.unwrap();
+        assert!(store.message(delivery.message.id).unwrap().is_none());
+    }
+    assert_eq!(segments(folder.path()), 1, "only the segment that is being filled");
+    assert_eq!(store.usage().queued, 0);
+    drop(left);
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(segments(folder.path()), 0);
+    assert_eq!(store.last_audit_id(), Some(id(2)), "remembered when all mail is gone");
+}
+
+#[tokio::test]
+async fn memory_is_given_back_when_content_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let committed = commit(&store, id(1), 5_000, &["a.test"]).await.unwrap();
+    assert!(store.usage().memory >= 5_000);
+    drop(committed);
+    assert_eq!(store.usage().memory, 0);
+    let mut draft = store.draft(id(2));
+    draft.write(&[0; 50_000]).unwrap();
+    assert_eq!(store.usage().memory, 0, "long content lies in a file");
+    assert_eq!(segments(folder.path()), 2);
+    drop(draft);
+    assert_eq!(segments(folder.path()), 1, "which goes with the draft");
+}
+
+#[tokio::test]
+async fn a_data_folder_has_one_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let error = Store::open(folder.path(), limits()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }));
+    assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
+    drop(store);
+    open(folder.path());
+}
+
+async fn queue_of_three(folder: &Path) -> Store {
+    let store = open(folder);
+    for (n, lane) in [(1, "a.test"), (2, "b.test"), (3, "sub.b.test")] {
+        commit(&store, id(n), 10, &[lane]).await.unwrap();
+    }
+    store
+}
+
+fn by(action: Action, selection: Selection) -> Order {
+    Order { action, selection, by: "alice".into(), at: Time(1100), dry_run: false }
+}
+
+#[tokio::test]
+async fn selections_mean_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = queue_of_three(folder.path()).await;
+    store.order(by(Action::Hold { why: "suspect".into() }, Selection { ids: vec![id(1)], ..Default::default() }), |_| {}).await.unwrap();
+    let check = |selection: Selection, expected: &[u16]| {
+        let found: Vec<AuditId> = store.list(&selection, 10, None).unwrap().iter().map(|entry| entry.id).collect();
+        assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{selection:?}");
+    };
+    let word = |word: &str| Some(word.to_owned());
+    check(Selection::default(), &[1, 2, 3]);
+    check(Selection { domain: word("B.test"), ..Default::default() }, &[2]);
+    check(Selection { recipient: word("b.TEST"), ..Default::default() }, &[2, 3]);
+    check(Selection { recipient: word("address"), ..Default::default() }, &[]);
+    check(Selection { sender: word("ANN@"), ..Default::default() }, &[1, 2, 3]);
+    check(Selection { lane: word("sub.b.test"), ..Default::default() }, &[3]);
+    check(Selection { text: word("suspect"), ..Default::default() }, &[1]);
+    check(Selection { state: Some(State::Held), ..Default::default() }, &[1]);
+    check(Selection { state: Some(State::Queued), ids: vec![id(1), id(3)], ..Default::default() }, &[3]);
+    check(Selection { before: Some(Time(id(3).ms())), ..Default::default() }, &[1, 2]);
+    assert_eq!(store.list(&Selection::default(), 1, Some((id(1), 0))).unwrap()[0].id, id(2));
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = queue_of_three(folder.path()).await;
+    let order = Order { dry_run: true, ..by(Action::Delete, Selection { recipient: Some("b.test".into()), ..Default::default() }) };
+    assert_eq!(store.order(order.clone(), |_| {}).await.unwrap(), 2);
+    assert_eq!(store.usage().queued, 3);
+    assert_eq!(store.order(Order { dry_run: false, ..order }, |_| {}).await.unwrap(), 2);
+    assert_eq!(store.usage().queued, 1);
+    let trail = store.audit_show(id(2)).unwrap();
+    assert_eq!(trail[1].kind, "delete");
+    assert_eq!(trail[1].fields["status"], "554 5.7.0 [internal] message deleted by administrator alice");
+}
+
+#[tokio::test]
+async fn a_hold_outlives_the_attempt_that_was_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = queue_of_three(folder.path()).await;
+    let one = Selection { ids: vec![id(2)], ..Default::default() };
+    assert_eq!(store.order(by(Action::Hold { why: String::new() }, one.clone()), |_| {}).await.unwrap(), 1);
+    store.settle(Settle { message: id(2), n: 0, outcome: later(1500), events: Vec::new() }).await.unwrap();
+    assert!(due(&store, "b.test").is_empty());
+    assert_eq!(store.usage().held, 1);
+    assert_eq!(store.order(by(Action::Retry, one.clone()), |_| {}).await.unwrap(), 0, "held mail is not retried");
+    assert_eq!(store.order(by(Action::Release, one), |_| {}).await.unwrap(), 1);
+    assert_eq!(due(&store, "b.test")[0].attempts, 3);
+    assert_eq!(store.usage().held, 0);
+}
+
+#[tokio::test]
+async fn retry_makes_due_and_reroute_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = queue_of_three(folder.path()).await;
+    store.settle(Settle { message: id(2), n: 0, outcome: later(9000), events: Vec::new() }).await.unwrap();
+    assert!(due(&store, "b.test").is_empty());
+    assert_eq!(store.order(by(Action::Retry, Selection { lane: Some("b.test".into()), ..Default::default() }), |_| {}).await.unwrap(), 1);
+    assert_eq!(due(&store, "b.test")[0].attempts, 3, "the timetable stays");
+    let lane = Action::Reroute { lane: "relay.test".into() };
+    assert_eq!(store.order(by(lane, Selection::default()), |_| {}).await.unwrap(), 3);
+    assert_eq!(due(&store, "relay.test").len(), 3);
+    assert_eq!(store.lanes().unwrap().len(), 1);
+    assert_eq!(store.lanes().unwrap()[0].count, 3);
+}
+
+#[tokio::test]
+async fn a_long_order_works_in_chunks_and_tells_its_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let lanes: Vec<String> = (0..400).map(|n| format!("d{n}.test")).collect();
+    let lanes: Vec<&str> = lanes.iter().map(String::as_str).collect();
+    for n in 0..3 {
+        commit(&store, id(n), 10, &lanes).await.unwrap();
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let order = by(Action::Delete, Selection::default());
+    assert_eq!(store.order(order, move |done| tell.send(done).unwrap()).await.unwrap(), 1200);
+    assert_eq!(told.iter().collect::<Vec<_>>(), [500, 1000, 1200]);
+    assert_eq!(store.usage().queued, 0);
+}
+
+#[tokio::test]
+async fn settings_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    assert_eq!(store.settings_current().unwrap(), None);
+    store.settings_put("hostname = \"gw.test\"", "alice", "first", Time(1)).unwrap();
+    drop(store);
+    assert_eq!(open(folder.path()).settings_current().unwrap().unwrap().number, 1);
+}
