@@ -1,0 +1,11 @@
+//! From facts to verdict: what the settings mean for one connection, one recipient, one delivery.
+//! Pure: no clock, socket, randomness or disk; time and chance are arguments, so every verdict can be replayed.
+
+pub mod accept;
+pub mod outcome;
+pub mod retry;
+pub mod rewrite;
+pub mod route;
+pub mod settings;
+
+pub use settings::Settings;

@@ -1,0 +1,381 @@
+//! All keys of the settings: name, range and manual entry of each, in one place; the defaults below them.
+
+use super::book::Book;
+use super::value::Size;
+use super::walk::{Record, Table, Walk};
+use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use toml::de::DeTable;
+
+/// Reads a document over the defaults and validates the whole.
+pub(super) fn read(text: &str) -> Result<Settings, Vec<Complaint>> {
+    let mut walk = Walk::new(text);
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => return Err(vec![syntax(&walk, &error)]),
+    };
+    let mut settings = Settings::default();
+    walk.root(Some(document.get_ref()), |table| settings.keys(table));
+    let mut complaints = walk.complaints;
+    let found = check::whole(&settings, &walk.lines, &complaints);
+    complaints.extend(found);
+    complaints.sort_by_key(|complaint| complaint.line);
+    if complaints.is_empty() { Ok(settings) } else { Err(complaints) }
+}
+
+fn syntax(walk: &Walk<'_>, error: &toml::de::Error) -> Complaint {
+    Complaint {
+        path: String::new(),
+        line: error.span().map(|span| walk.line(&span)),
+        value: String::new(),
+        problem: format!("this is not TOML: {}", error.message()),
+        suggestion: "nothing was changed".to_owned(),
+    }
+}
+
+fn records(settings: &Settings) -> Vec<Record> {
+    let mut walk = Walk::new("");
+    walk.root(None, |table| settings.clone().keys(table));
+    walk.records
+}
+
+/// One of each list, so that the reference knows their keys.
+const ONE_OF_EACH: &str = r#"
+[[domain]]
+name = "corp.test"
+[[alias]]
+from = "a@corp.test"
+to = ["b@corp.test"]
+[[masquerade]]
+from = "@inside.corp.test"
+to = "@corp.test"
+[[delivery.source]]
+address = "192.0.2.1"
+[[user]]
+name = "alice"
+password = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"
+"#;
+
+pub(super) fn reference() -> Vec<SettingDoc> {
+    let doc = |record: Record| {
+        let default = if record.required { "required".to_owned() } else { record.value.clone().unwrap_or("absent".to_owned()) };
+        SettingDoc { path: kind(&record), default, range: record.range, doc: record.doc }
+    };
+    defaults().into_iter().map(doc).collect()
+}
+
+/// Every key with its default, those of the lists once each.
+fn defaults() -> Vec<Record> {
+    let Ok(document) = DeTable::parse(ONE_OF_EACH) else { return Vec::new() };
+    let mut settings = Settings::default();
+    let mut walk = Walk::new(ONE_OF_EACH);
+    walk.root(Some(document.get_ref()), |table| settings.keys(table));
+    walk.records
+}
+
+/// The key whatever the entry: `domain[].name`.
+fn kind(record: &Record) -> String {
+    match record.table.split_once('[') {
+        Some((list, _)) => format!("{list}[].{}", record.key),
+        None => path(&record.table, record.key),
+    }
+}
+
+pub(super) fn diff(old: &Settings, new: &Settings) -> Vec<Change> {
+    let (old, new) = (records(old), records(new));
+    let by_path = |records: &[Record]| -> BTreeMap<String, String> {
+        records.iter().filter_map(|record| Some((path(&record.table, record.key), record.value.clone()?))).collect()
+    };
+    let (before, after) = (by_path(&old), by_path(&new));
+    let (mut changes, mut seen) = (Vec::new(), BTreeSet::new());
+    for record in new.iter().chain(&old) {
+        let path = path(&record.table, record.key);
+        let (from, to) = (before.get(&path), after.get(&path));
+        if from == to || !seen.insert(path.clone()) {
+            continue;
+        }
+        let shown = |value: Option<&String>| value.map(|value| if record.secret { "…".to_owned() } else { value.clone() });
+        changes.push(Change { old: shown(from), new: shown(to), path });
+    }
+    changes
+}
+
+pub(super) fn export(settings: &Settings) -> String {
+    let defaults: BTreeMap<String, Option<String>> = defaults().into_iter().map(|record| (kind(&record), record.value)).collect();
+    let mut text = String::new();
+    let mut table = String::new();
+    for record in records(settings) {
+        let Some(value) = &record.value else { continue };
+        if !record.required && defaults.get(&kind(&record)) == Some(&record.value) {
+            continue;
+        }
+        if record.table != table {
+            table = record.table.clone();
+            match table.split_once('[') {
+                Some((list, _)) => text.push_str(&format!("\n[[{list}]]\n")),
+                None => text.push_str(&format!("\n[{table}]\n")),
+            }
+        }
+        text.push_str(&format!("{} = {value}\n", record.key));
+    }
+    text
+}
+
+fn path(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Settings {
+    fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.key("hostname", &mut self.hostname, "MTA host name: what the gateway calls itself in banner, EHLO and Received. Must resolve in public DNS, or other servers refuse it. Left out: the machine's own name.");
+        at.key("postmaster", &mut self.postmaster, "Who gets mail for postmaster here and stands in bounces. Left out: postmaster at the MTA host name.");
+        at.key("mode", &mut self.mode, "MTA operation: accept and deliver; pause-delivery accepts and queues; drain accepts nothing and delivers what is queued.");
+        at.table("identity", |at| {
+            at.key("public_addresses", &mut self.public_addresses, "Addresses under which others reach this gateway but no interface has: NAT, load balancers. Used to recognise mail that would come back.");
+        });
+        at.table("listener", |at| {
+            at.table("inbound", |at| self.inbound.keys(at));
+            at.table("outbound", |at| self.outbound.keys(at));
+            at.table("submission", |at| self.submission.keys(at));
+        });
+        at.list("domain", &mut self.domains, LocalDomain::keys);
+        at.table("route", |at| {
+            at.table("local", |at| at.key("next_hops", &mut self.local_next_hops, "Where mail for local domains goes that have no next_hops of their own."));
+            at.table("other", |at| self.other.keys(at));
+        });
+        at.list("alias", &mut self.aliases, Alias::keys);
+        at.list("masquerade", &mut self.masquerades, Masquerade::keys);
+        at.table("delivery", |at| self.delivery.keys(at));
+        at.table("retry", |at| self.retry.keys(at));
+        at.table("queue", |at| {
+            at.within("limit", &mut self.queue.limit, 1..=100_000_000, "Messages in the queue; when there are more, new mail is deferred.");
+            size(at, "disk_reserve", &mut self.queue.disk_reserve, 0..=1 << 50, "Space to leave free on the spool's disk; when there is less, new mail is deferred.");
+        });
+        at.table("dns", |at| {
+            at.key("servers", &mut self.dns.servers, "Resolvers, asked in this order. Empty: those of /etc/resolv.conf.");
+            at.within("timeout", &mut self.dns.timeout, SECOND..=MINUTE, "How long one lookup may take.");
+        });
+        at.list("user", &mut self.users, User::keys);
+    }
+}
+
+fn size(at: &mut Table<'_, '_>, key: &'static str, bytes: &mut u64, range: RangeInclusive<u64>, doc: &'static str) {
+    let mut size = Size(*bytes);
+    at.within(key, &mut size, Size(*range.start())..=Size(*range.end()), doc);
+    *bytes = size.0;
+}
+
+impl Door {
+    fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.key("accept_from", &mut self.accept_from, "Networks whose clients may connect. At the outbound listener they may relay, so it must never hold the whole Internet.");
+        at.within("connections", &mut self.connections, 1..=100_000, "Connections at a time.");
+        at.within("connections_per_address", &mut self.connections_per_address, 1..=100_000, "Connections at a time from one address; an IPv6 /64 counts as one.");
+        at.within("recipients_per_message", &mut self.recipients_per_message, 100..=100_000, "Recipients of one message; RFC 5321 4.5.3.1.8 asks for 100 or more.");
+        at.within("messages_per_session", &mut self.messages_per_session, 0..=100_000, "Messages in one connection; 0: no limit.");
+        size(at, "message_size", &mut self.message_size, 65_536..=1 << 31, "Largest message; RFC 5321 4.5.3.1.7 asks for 64 KB or more.");
+        at.within("errors_per_session", &mut self.errors_per_session, 1..=1000, "Refused commands after which a client is sent away.");
+        at.key("tls", &mut self.tls, "STARTTLS: off, offered, or required before MAIL.");
+        at.key("certificate", &mut self.certificate, "PEM file with the certificate chain. Left out: a self-signed certificate.");
+        at.key("key", &mut self.key, "PEM file with the certificate's private key.");
+        at.key("proxy_protocol_from", &mut self.proxy_protocol_from, "Networks of load balancers that name the true client by the PROXY protocol; from them it is required, from all others refused.");
+    }
+}
+
+impl LocalDomain {
+    fn keys(at: &mut Table<'_, '_>, current: Option<LocalDomain>) -> Option<LocalDomain> {
+        let (name, mut domain) = match current {
+            Some(domain) => (Some(domain.name.clone()), Some(domain)),
+            None => (None, None),
+        };
+        let name = at.required("name", name, "A domain whose mail is taken for servers behind the gateway. Its subdomains inherit; the longest name that fits wins.");
+        let (mut next_hops, mut recipients, mut invalid) = match &mut domain {
+            Some(domain) => (domain.next_hops.take(), domain.recipients.take(), domain.invalid_recipients),
+            None => Default::default(),
+        };
+        at.key("next_hops", &mut next_hops, "Where its mail goes: hosts and addresses, or \"mx\" for the domain's own MX records. Left out: route.local.next_hops.");
+        at.key("recipients", &mut recipients, "All valid recipients. Left out: every recipient is valid.");
+        at.key("invalid_recipients", &mut invalid, "What becomes of mail to other recipients: refused at RCPT, accepted and bounced, or dropped.");
+        Some(LocalDomain { name: name?, next_hops, recipients, invalid_recipients: invalid, line: at.line() })
+    }
+}
+
+impl OtherMail {
+    fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.key("next_hops", &mut self.next_hops, "Where mail for all other domains goes: \"mx\", or relay hosts.");
+        at.key("user", &mut self.user, "User name at the relay hosts. Left out: no AUTH.");
+        at.key("password_file", &mut self.password_file, "File whose first line is that user's password.");
+        at.key("tls", &mut self.tls, "TLS to the relay hosts: off, used when offered, or required.");
+    }
+}
+
+impl Alias {
+    fn keys(at: &mut Table<'_, '_>, current: Option<Alias>) -> Option<Alias> {
+        let (from, to) = current.map_or((None, None), |alias| (Some(alias.from), Some(alias.to)));
+        let from = at.required("from", from, "A recipient, or @domain for all recipients of a domain.");
+        let to = at.required("to", to, "Who gets the mail instead; @domain keeps the local part. The alias itself may be among them: it then keeps its copy.");
+        Some(Alias { from: from?, to: to? })
+    }
+}
+
+impl Masquerade {
+    fn keys(at: &mut Table<'_, '_>, current: Option<Masquerade>) -> Option<Masquerade> {
+        let (from, to) = current.map_or((None, None), |masquerade| (Some(masquerade.from), Some(masquerade.to)));
+        let from = at.required("from", from, "A sender, or @domain for all senders of a domain, on mail that leaves.");
+        let to = at.required("to", to, "What stands in its place outside; @domain keeps the local part.");
+        Some(Masquerade { from: from?, to: to? })
+    }
+}
+
+impl Delivery {
+    fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.within("port", &mut self.port, 1..=65_535, "Port of MX hosts, and of next hops that name none.");
+        at.within("connections", &mut self.connections, 1..=10_000, "Outgoing connections at a time.");
+        at.within("connections_per_address", &mut self.connections_per_address, 1..=10_000, "Outgoing connections to one address at a time.");
+        at.within("messages_per_connection", &mut self.messages_per_connection, 1..=100_000, "Messages after which an outgoing connection is closed.");
+        at.within("recipients_per_message", &mut self.recipients_per_message, 1..=10_000, "Recipients of one delivered message; more are split.");
+        self.timeouts.keys(at);
+        at.key("tls", &mut self.tls, "TLS to next hops and MX hosts: off, used when offered, or required.");
+        at.key("address_family", &mut self.address_family, "Which addresses of a host are tried, and which first.");
+        at.key("allow_private_addresses", &mut self.allow_private_addresses, "Whether MX records may lead to private and loopback addresses. Next hops in the settings always may.");
+        at.list("source", &mut self.sources, Source::keys);
+    }
+}
+
+impl Timeouts {
+    fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.within("connect_timeout", &mut self.connect, SECOND..=HOUR, "For the TCP connection to one address.");
+        at.within("banner_timeout", &mut self.banner, SECOND..=HOUR, "For the greeting.");
+        at.within("ehlo_timeout", &mut self.ehlo, SECOND..=HOUR, "For the answers to EHLO and STARTTLS, and for the TLS handshake.");
+        at.within("mail_timeout", &mut self.mail, SECOND..=HOUR, "For the answer to MAIL.");
+        at.within("rcpt_timeout", &mut self.rcpt, SECOND..=HOUR, "For the answer to RCPT.");
+        at.within("data_timeout", &mut self.data, SECOND..=HOUR, "For the go-ahead after DATA.");
+        at.within("block_timeout", &mut self.block, SECOND..=HOUR, "For one block of content to leave.");
+        at.within("final_timeout", &mut self.final_reply, SECOND..=HOUR, "For the answer after the final dot; a short time makes duplicates.");
+    }
+}
+
+impl Source {
+    fn keys(at: &mut Table<'_, '_>, current: Option<Source>) -> Option<Source> {
+        let (address, mut ehlo) = current.map_or((None, None), |source| (Some(source.address), source.ehlo));
+        let address = at.required("address", address, "An address of this machine that deliveries leave from.");
+        at.key("ehlo", &mut ehlo, "The name said in EHLO from there; should resolve to that address. Left out: the MTA host name.");
+        Some(Source { address: address?, ehlo })
+    }
+}
+
+impl Retry {
+    fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.within("first", &mut self.first, MINUTE..=DAY, "Time to the second attempt; each further wait is twice as long.");
+        at.within("longest", &mut self.longest, MINUTE..=7 * DAY, "Longest wait between two attempts.");
+        at.within("expire", &mut self.expire, MINUTE..=30 * DAY, "Age at which undelivered mail is returned; RFC 5321 4.5.4.1 asks for 4 to 5 days.");
+        at.within("expire_bounces", &mut self.expire_bounces, MINUTE..=30 * DAY, "Age at which undelivered bounces are given up.");
+        at.key("delay_notices", &mut self.delay_notices, "Ages at which the sender is told that mail is late. Empty: never.");
+        at.within("delay_notice_every", &mut self.delay_notice_every, HOUR..=30 * DAY, "Time between further delay notices, after those listed.");
+    }
+}
+
+impl User {
+    fn keys(at: &mut Table<'_, '_>, current: Option<User>) -> Option<User> {
+        let (name, password) = current.map_or((None, None), |user| (Some(user.name), Some(user.password)));
+        let name = at.required("name", name, "Who may submit mail after AUTH.");
+        let password = at.required("password", password, "The password's argon2id hash.");
+        Some(User { name: name?, password: password? })
+    }
+}
+
+fn networks(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The whole Internet: for doors that relay for nobody, or only after AUTH.
+fn everyone() -> Door {
+    Door {
+        accept_from: networks(&["0.0.0.0/0", "::/0"]),
+        connections: 2000,
+        connections_per_address: 20,
+        recipients_per_message: 1024,
+        messages_per_session: 100,
+        message_size: 10_485_760,
+        errors_per_session: 20,
+        tls: Tls::Offer,
+        certificate: None,
+        key: None,
+        proxy_protocol_from: Vec::new(),
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            hostname: None,
+            postmaster: None,
+            mode: Mode::AcceptAndDeliver,
+            public_addresses: Vec::new(),
+            inbound: everyone(),
+            outbound: Door { accept_from: networks(&["127.0.0.0/8", "::1/128"]), ..everyone() },
+            submission: everyone(),
+            domains: Book::default(),
+            local_next_hops: NextHops::Hops(Vec::new()),
+            other: OtherMail { next_hops: NextHops::Mx, user: None, password_file: None, tls: Tls::Offer },
+            aliases: Book::default(),
+            masquerades: Book::default(),
+            delivery: Delivery::default(),
+            retry: Retry::default(),
+            queue: Queue { limit: 150_000, disk_reserve: 500 << 20 },
+            dns: Dns { servers: Vec::new(), timeout: 5 * SECOND },
+            users: Book::default(),
+        }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Delivery {
+        Delivery {
+            port: 25,
+            connections: 100,
+            connections_per_address: 50,
+            messages_per_connection: 100,
+            recipients_per_message: 100,
+            timeouts: Timeouts::default(),
+            tls: Tls::Offer,
+            address_family: AddressFamily::Any,
+            allow_private_addresses: false,
+            sources: Book::default(),
+        }
+    }
+}
+
+/// RFC 5321 4.5.3.2 or more, but for the connection: all addresses are tried, so each may fail sooner.
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: 30 * SECOND,
+            banner: 5 * MINUTE,
+            ehlo: 5 * MINUTE,
+            mail: 5 * MINUTE,
+            rcpt: 5 * MINUTE,
+            data: 2 * MINUTE,
+            block: 3 * MINUTE,
+            final_reply: 10 * MINUTE,
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Retry {
+        Retry {
+            first: 15 * MINUTE,
+            longest: 7 * HOUR,
+            expire: 5 * DAY,
+            expire_bounces: DAY,
+            delay_notices: vec![4 * HOUR, 12 * HOUR, 28 * HOUR],
+            delay_notice_every: 16 * HOUR,
+        }
+    }
+}
