@@ -1,0 +1,14 @@
+//! Scripted SMTP servers: they accept and record everything, unless a line of their script says otherwise.
+
+mod act;
+mod blackhole;
+mod certificate;
+mod received;
+mod relay;
+mod script;
+mod server;
+mod session;
+
+pub use received::Received;
+pub use script::Script;
+pub use server::Peer;

@@ -1,0 +1,158 @@
+//! The Internet around the gateway: the scripted DNS and all peers of a scenario, running.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
+
+use super::{PeerPart, Scenario, config, step::client_name};
+use crate::{
+    dns::{Server, Zone},
+    peer::{Peer, Received, Script},
+};
+
+/// Running DNS and peers. They stop when it is dropped.
+#[derive(Debug)]
+pub struct Lab {
+    dns: Server,
+    peers: Vec<(PeerPart, Peer)>,
+    /// The names of clients and of the gateway, for zones that do not speak of them.
+    usual: Zone,
+    zone: Zone,
+}
+
+impl Lab {
+    /// Starts the DNS and every peer.
+    pub async fn start(scenario: &Scenario) -> Result<Self, String> {
+        let usual = usual(scenario)?;
+        let zone = filled(&scenario.zone, &usual)?;
+        let dns = Server::start(scenario.dns, zone.clone())
+            .await
+            .map_err(|error| format!("DNS at {}: {error}", scenario.dns))?;
+        let mut lab = Self { dns, peers: Vec::new(), usual, zone };
+        for part in &scenario.peers {
+            let script = lab.script(&part.script, part.address)?;
+            let peer =
+                Peer::start(part.address, script).await.map_err(|error| format!("peer {}: {error}", part.name))?;
+            lab.peers.push((part.clone(), peer));
+        }
+        Ok(lab)
+    }
+
+    pub fn dns(&self) -> &Server {
+        &self.dns
+    }
+
+    /// Each peer with the name that steps call it.
+    pub fn peers(&self) -> impl Iterator<Item = (&str, &Peer)> {
+        self.peers.iter().map(|(part, peer)| (part.name.as_str(), peer))
+    }
+
+    /// A peer by name or by address.
+    pub fn peer(&self, name: &str) -> Option<&Peer> {
+        self.peers.iter().find(|(part, _)| part.name == name || part.address.to_string() == name).map(|(_, peer)| peer)
+    }
+
+    /// Everything that one peer, or all of them, accepted, oldest first.
+    pub fn received(&self, peer: Option<&str>) -> Vec<Received> {
+        let mut all: Vec<Received> = match peer {
+            Some(name) => self.peer(name).map(Peer::received).unwrap_or_default(),
+            None => self.peers.iter().flat_map(|(_, peer)| peer.received()).collect(),
+        };
+        all.sort_by_key(|received| received.at);
+        all
+    }
+
+    /// Gives a peer another script.
+    pub async fn set_peer(&mut self, name: &str, script: &str) -> Result<(), String> {
+        let at = self.peers.iter().position(|(part, _)| part.name == name || part.address.to_string() == name);
+        let Some(at) = at else { return Err(format!("no peer is called {name}")) };
+        let script = self.script(script, self.peers[at].0.address)?;
+        self.peers[at].1.replace(script).await.map_err(|error| format!("peer {name}: {error}"))
+    }
+
+    /// Puts another zone in place of the one so far.
+    pub fn set_zone(&mut self, zone: &str) -> Result<(), String> {
+        self.zone = filled(zone, &self.usual)?;
+        self.dns.replace(self.zone.clone());
+        Ok(())
+    }
+
+    /// Writes `gatepost.toml` and `settings.toml` for a gateway in this lab.
+    pub fn write_config(&self, scenario: &Scenario, folder: &Path) -> Result<(), String> {
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).map_err(|error| format!("{}: {error}", folder.join(name).display()))
+        };
+        write("gatepost.toml", &config::host(&scenario.host)?.to_string())?;
+        write("settings.toml", &config::settings(&scenario.settings, self.dns.address()))
+    }
+
+    /// A peer is called as the zone calls its address.
+    fn script(&self, text: &str, address: SocketAddr) -> Result<Script, String> {
+        let script: Script = text.parse().map_err(|complaint| format!("script of {address}: {complaint}"))?;
+        Ok(self.zone.name_of(address.ip()).map_or(script.clone(), |name| script.named(name)))
+    }
+}
+
+fn filled(zone: &str, usual: &Zone) -> Result<Zone, String> {
+    let mut zone: Zone = zone.parse().map_err(|complaint| format!("zone, {complaint}"))?;
+    zone.fill(usual.clone());
+    Ok(zone)
+}
+
+/// Clients and the gateway have names that lead to their addresses and back, unless the zone speaks of them.
+fn usual(scenario: &Scenario) -> Result<Zone, String> {
+    let mut lines = String::from("gw.corp.test A 127.0.0.2\n2.0.0.127.in-addr.arpa PTR gw.corp.test\n");
+    for (source, helo) in scenario.steps.iter().filter_map(super::Step::client) {
+        let kind = if source.is_ipv4() { "A" } else { "AAAA" };
+        // A greeting need not be a name at all ("[127.0.1.10]", "localhost"): then only the usual name leads back.
+        let name = if helo.contains('.') && !helo.starts_with('[') { helo } else { client_name(source) };
+        lines += &format!("{name} {kind} {source}\n{} PTR {name}\n", reverse(source));
+    }
+    // A name that the zone could not hold is simply not listed; the scenario says what it wants instead.
+    let mut usual = Zone::default();
+    for line in lines.lines() {
+        if let Ok(zone) = line.parse() {
+            usual.fill(zone);
+        }
+    }
+    Ok(usual)
+}
+
+/// RFC 1035 3.5 and RFC 3596 2.5.
+fn reverse(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(address) => {
+            let nibbles = address.octets().into_iter().flat_map(|byte| [byte >> 4, byte & 15]).rev();
+            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_reversed() {
+        assert_eq!(reverse("127.0.1.10".parse().unwrap()), "10.1.0.127.in-addr.arpa");
+        assert_eq!(reverse("::1".parse().unwrap()), format!("1.{}ip6.arpa", "0.".repeat(31)));
+    }
+
+    #[test]
+    fn clients_have_names_unless_the_zone_speaks_of_them() {
+        let scenario = |zone: &str| {
+            let text =
+                format!("zone = \"{zone}\"\n[[step]]\nsend = {{ to = \"a@corp.test\", helo = \"out.big.test\" }}");
+            let scenario = Scenario::parse(&text).unwrap();
+            filled(&scenario.zone, &usual(&scenario).unwrap()).unwrap()
+        };
+        assert!(scenario("").lists("10.1.0.127.in-addr.arpa"));
+        assert_eq!(scenario("").name_of("127.0.1.10".parse().unwrap()), Some("out.big.test"));
+        assert_eq!(scenario("out.big.test TXT x").name_of("127.0.1.10".parse().unwrap()), None);
+    }
+}

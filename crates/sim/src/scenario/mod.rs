@@ -1,0 +1,138 @@
+//! A scenario: DNS, peers and settings around the real gateway, and what must happen, in one TOML file.
+
+mod account;
+mod config;
+mod delivery;
+mod evidence;
+mod gateway;
+mod lab;
+mod outcome;
+mod program;
+mod queue;
+mod runner;
+mod sending;
+mod step;
+mod wording;
+
+use std::{net::SocketAddr, path::Path};
+
+use serde::Deserialize;
+
+pub use lab::Lab;
+pub use outcome::{Failure, Outcome};
+pub use program::Program;
+pub use runner::run;
+pub use step::Step;
+
+use crate::{Span, dns::Zone, peer::Script};
+
+/// Where the scripted DNS listens unless the scenario says otherwise.
+const DNS: &str = "127.0.0.53:5300";
+/// A scenario that takes longer has failed.
+const LIMIT: Span = Span::seconds(180);
+
+/// A scenario as its file says it. See `docs/book/scenarios.md`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The name of the file without its ending, unless it is given.
+    #[serde(default)]
+    pub name: String,
+    /// What it is about, for the reader.
+    #[serde(default)]
+    pub about: String,
+    /// Where the scripted DNS listens.
+    #[serde(default = "dns_default")]
+    pub dns: SocketAddr,
+    #[serde(default)]
+    pub zone: String,
+    #[serde(default, rename = "peer")]
+    pub peers: Vec<PeerPart>,
+    /// Goes over the `gatepost.toml` that the runner makes.
+    #[serde(default)]
+    pub host: String,
+    /// The gateway's settings, a TOML document.
+    #[serde(default)]
+    pub settings: String,
+    /// The longest that it may take.
+    #[serde(default = "limit_default")]
+    pub limit: Span,
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Step>,
+}
+
+/// A scripted SMTP server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerPart {
+    /// How steps call it; its address, unless it is given.
+    #[serde(default)]
+    pub name: String,
+    pub address: SocketAddr,
+    #[serde(default)]
+    pub script: String,
+}
+
+fn dns_default() -> SocketAddr {
+    DNS.parse().unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 53], 5300)))
+}
+
+fn limit_default() -> Span {
+    LIMIT
+}
+
+impl Scenario {
+    /// Reads and checks a file: its keys, its zone, its scripts, and that steps name peers that exist.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut scenario = Self::parse(&text).map_err(|what| format!("{}: {what}", path.display()))?;
+        if scenario.name.is_empty() {
+            scenario.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        }
+        Ok(scenario)
+    }
+
+    /// Like [`Self::read`], from text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        for peer in &mut scenario.peers {
+            if peer.name.is_empty() {
+                peer.name = peer.address.to_string();
+            }
+        }
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.zone.parse::<Zone>().map_err(|complaint| format!("zone, {complaint}"))?;
+        for peer in &self.peers {
+            peer.script.parse::<Script>().map_err(|complaint| format!("script of {}, {complaint}", peer.name))?;
+        }
+        config::check(&self.host).map_err(|what| format!("host: {what}"))?;
+        for (at, step) in self.steps.iter().enumerate() {
+            step.check(&self.peers).map_err(|what| format!("step {} ({}): {what}", at + 1, step.word()))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_is_checked_before_it_runs() {
+        let wrong = |text: &str| Scenario::parse(text).unwrap_err();
+        assert!(wrong("zone = \"a.test A\"").contains("zone, line 1"));
+        assert!(
+            wrong("[[peer]]\naddress = \"127.0.0.11:2525\"\nscript = \"rcpt\"")
+                .contains("script of 127.0.0.11:2525, line 1")
+        );
+        assert!(wrong("[[step]]\nwait_delivered = { peer = \"p9\" }").contains("no peer is called p9"));
+        assert!(wrong("[[step]]\nfly = {}").contains("fly"));
+        assert!(wrong("[[step]]\nsleep = \"2h\"").contains("sleep"));
+        assert!(wrong("colour = 1").contains("colour"));
+        assert!(wrong("host = \"data = \"").contains("host: "));
+    }
+}
