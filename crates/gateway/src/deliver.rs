@@ -500,7 +500,7 @@ impl Link {
     /// Sends a message to the pending recipients.
     async fn send(&mut self, core: &Arc<Core>, in_force: &InForce, delivery: &Delivery, pending: &[usize]) -> Sent {
         let mut sent = self.converse(core, in_force, delivery, pending).await;
-        sent.closing = sent.broken.is_some() || matches!(self.client.next(), Some(Event::Quit));
+        sent.closing = sent.broken.is_some() || !self.client.is_idle();
         sent
     }
 

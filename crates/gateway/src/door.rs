@@ -294,6 +294,10 @@ async fn order(
             return Ok(json!({ "count": 0, "dry_run": dry_run }));
         }
     }
+    if matches!(deed, Deed::Retry) {
+        // A flush asks anew: what DNS said a second ago may be what was mended.
+        core.resolver.forget();
+    }
     let (name, shown) = (format!("{deed:?}"), json!(which));
     let action = match deed {
         Deed::Retry => Action::Retry,

@@ -26,6 +26,11 @@ const WINDOW_LOW: usize = 50;
 const COURIER_IDLE: Duration = Duration::from_secs(2);
 /// How often due times are looked at; finer than any retry interval.
 const TICK: Duration = Duration::from_millis(250);
+/// Connections that a destination may have before it has taken any mail; each message taken allows one more (Postfix: 5).
+const COURIERS_FIRST: u32 = 5;
+/// A destination's first connection is allowed beyond `delivery.connections` up to so many times that limit: silent
+/// destinations, however many, must not keep mail for others waiting.
+const CONNECTIONS_BEYOND: u32 = 10;
 /// Failures in a row after which a destination counts as down; one alone may be chance.
 const DOWN_AFTER: u32 = 2;
 
@@ -48,6 +53,9 @@ struct State {
 struct Lane {
     destination: String,
     ready: VecDeque<Delivery>,
+    /// It stands in its destination's turn, which counts so many of `ready`.
+    in_turn: bool,
+    counted: usize,
     /// In `ready` or in flight.
     busy: HashSet<Key>,
     /// When the earliest delivery that lies on disk only is due.
@@ -61,12 +69,16 @@ struct Lane {
 struct Destination {
     /// Lanes with something ready, in turn.
     turn: VecDeque<String>,
+    /// Deliveries ready in all of its lanes.
+    ready: usize,
     couriers: u32,
     /// Couriers without work, connections open.
     waiting: u32,
     in_flight: u32,
     wake: Arc<Notify>,
     failures: u32,
+    /// Messages taken since the last failure.
+    taken: u32,
     down: Option<Down>,
 }
 
@@ -110,6 +122,8 @@ impl Queue {
         let mut state = self.lock();
         let State { lanes, destinations, .. } = &mut *state;
         for lane in lanes.values_mut() {
+            lane.in_turn = false;
+            lane.counted = 0;
             for delivery in lane.ready.drain(..) {
                 lane.busy.remove(&delivery.key());
                 lane.on_disk = earlier(lane.on_disk, delivery.next);
@@ -117,6 +131,7 @@ impl Queue {
         }
         for destination in destinations.values_mut() {
             destination.turn.clear();
+            destination.ready = 0;
             destination.down = None;
             destination.failures = 0;
         }
@@ -194,18 +209,21 @@ impl Queue {
 
     /// The attempt is over and its result is on its way to disk.
     pub(crate) fn attempted(&self, core: &Arc<Core>, destination: &str, failure: Option<String>) {
+        let delivery_max = core.in_force().settings.delivery.connections_per_address;
         let mut state = self.lock();
         let Some(here) = state.destinations.get_mut(destination) else { return };
         here.in_flight = here.in_flight.saturating_sub(1);
         match failure {
             None => {
                 here.failures = 0;
-                if here.down.take().is_some() {
+                here.taken = here.taken.saturating_add(1);
+                if here.down.take().is_some() || !here.turn.is_empty() && here.waiting == 0 && here.taken < delivery_max {
                     state.dispatch(core, destination);
                 }
             }
             Some(last_failure) => {
                 here.failures += 1;
+                here.taken = 0;
                 if here.failures >= DOWN_AFTER {
                     let since = here.down.as_ref().map_or_else(now, |down| down.since);
                     here.down = Some(Down { since, until: now() + retry::marked_down(here.failures), last_failure });
@@ -328,12 +346,12 @@ impl State {
 
     /// Puts a lane with something ready into its destination's turn, once.
     fn line_up(&mut self, name: &str) {
-        let Some(lane) = self.lanes.get(name).filter(|lane| !lane.ready.is_empty()) else { return };
+        let Some(lane) = self.lanes.get_mut(name).filter(|lane| !lane.ready.is_empty()) else { return };
         let here = self.destinations.entry(lane.destination.clone()).or_default();
-        if lane.ready.len() == 1 || !here.turn.iter().any(|known| known == name) {
-            if !here.turn.iter().any(|known| known == name) {
-                here.turn.push_back(name.to_owned());
-            }
+        here.ready = here.ready + lane.ready.len() - lane.counted;
+        lane.counted = lane.ready.len();
+        if !std::mem::replace(&mut lane.in_turn, true) {
+            here.turn.push_back(name.to_owned());
         }
     }
 
@@ -349,16 +367,17 @@ impl State {
         {
             return;
         }
-        let ready: usize = here.turn.iter().filter_map(|lane| self.lanes.get(lane)).map(|lane| lane.ready.len()).sum();
-        let wanted = if here.down.is_some() { ready.min(1) } else { ready };
+        let wanted = if here.down.is_some() { here.ready.min(1) } else { here.ready };
         for _ in 0..here.waiting.min(u32::try_from(wanted).unwrap_or(u32::MAX)) {
             here.wake.notify_one();
         }
         // A courier that is at work takes the next delivery when it is done; new ones come while the work exceeds them.
         let mut sent = 0;
+        let couriers_max = COURIERS_FIRST.saturating_add(here.taken).min(delivery.connections_per_address);
+        let beyond = delivery.connections.saturating_mul(CONNECTIONS_BEYOND);
         while (here.waiting as usize + sent) < wanted
-            && here.couriers < delivery.connections_per_address
-            && self.couriers < delivery.connections
+            && here.couriers < couriers_max
+            && self.couriers < if here.couriers == 0 { beyond } else { delivery.connections }
         {
             here.couriers += 1;
             self.couriers += 1;
@@ -375,8 +394,12 @@ impl State {
         }
         while let Some(lane_name) = here.turn.pop_front() {
             let Some(lane) = self.lanes.get_mut(&lane_name) else { continue };
+            lane.in_turn = false;
             let Some(delivery) = lane.ready.pop_front() else { continue };
+            lane.counted -= 1;
+            here.ready -= 1;
             if !lane.ready.is_empty() {
+                lane.in_turn = true;
                 here.turn.push_back(lane_name.clone());
             }
             here.in_flight += 1;

@@ -63,6 +63,7 @@ struct Transaction {
     subject: String,
     message_id: String,
     hops: usize,
+    /// Octets above 127 in the content, declared or not.
     eight_bit: bool,
     /// The first thing that went wrong with storing; told at the end of the content.
     trouble: Option<Reply>,
@@ -231,10 +232,10 @@ impl Session {
                 let piece = self.server.take_content();
                 self.content(&piece);
             }
-            Event::ContentEnd { size, eight_bit: _ } => {
+            Event::ContentEnd { size, eight_bit } => {
                 let piece = self.server.take_content();
                 self.content(&piece);
-                self.content_end(size).await;
+                self.content_end(size, eight_bit).await;
             }
             Event::StartTls => self.start_tls().await?,
             Event::Auth { user, password } => self.auth(user, password.0).await,
@@ -362,7 +363,7 @@ impl Session {
         transaction.add(piece);
     }
 
-    async fn content_end(&mut self, size: u64) {
+    async fn content_end(&mut self, size: u64, eight_bit: bool) {
         self.buffer.truncate(BUFFER_COMMAND);
         self.buffer.shrink_to_fit();
         let origin = self.origin();
@@ -370,6 +371,7 @@ impl Session {
             return self.answer_refused(status::WRITE_FAILED.reply(""));
         };
         transaction.end_header();
+        transaction.eight_bit = eight_bit;
         if let Err(reply) = accept::hops(transaction.hops, accept::HOPS_MAX) {
             transaction.trouble = Some(reply);
         }
@@ -475,7 +477,6 @@ fn expand(settings: &decide::settings::Settings, recipient: Recipient) -> Vec<Re
 impl Transaction {
     /// Takes a piece of content: into the header until that is complete, then to the draft.
     fn add(&mut self, piece: &[u8]) {
-        self.eight_bit = self.eight_bit || !piece.is_ascii();
         let Some(header) = &mut self.header else { return self.store(piece) };
         header.extend_from_slice(piece);
         let complete = header.len() > HEADER_MAX

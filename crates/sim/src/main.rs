@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use sim::scenario::{Lab, Outcome, Program, Scenario, run};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A small Internet on loopback for the gateway: scripted DNS, SMTP peers and clients.
 ///
@@ -60,7 +61,11 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run { files, gatepost, json, keep, only } => {
             let program = Program::find(gatepost);
-            Box::pin(run_all(&files, &program, json, keep, only.as_deref())).await
+            // Dropping the run ends its gateway, too; dying of the signal would leave it behind.
+            tokio::select! {
+                result = Box::pin(run_all(&files, &program, json, keep, only.as_deref())) => result,
+                signal = stopped() => Err(signal),
+            }
         }
         Command::Serve { file, write } => serve(&file, write.as_deref()).await.map(|()| true),
         Command::Check { files } => check(&files).map(|()| true),
@@ -72,6 +77,15 @@ async fn main() -> ExitCode {
             eprintln!("sim: {error}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM and names it.
+async fn stopped() -> String {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "stopped by Ctrl-C".to_owned(),
+        _ = terminate.recv() => "stopped by SIGTERM".to_owned(),
     }
 }
 

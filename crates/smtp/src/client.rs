@@ -9,7 +9,9 @@ use crate::outgoing::{Outgoing, Way};
 use crate::replies::Replies;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mail::{Address, Body, Culprit, Failure, Recipient, Reply, Ret, ReversePath, Said, Speaker, Stage, Status, Time, status};
+use mail::{
+    Address, Body, Culprit, Failure, Recipient, Reply, Ret, ReversePath, Said, Speaker, Stage, Status, Time, status,
+};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -358,7 +360,9 @@ impl Client {
             return;
         }
         let how = match &why {
-            Closed::Eof => format!("closed by {} after {} s", self.options.peer, seconds(now.since(self.since).as_millis())),
+            Closed::Eof => {
+                format!("closed by {} after {} s", self.options.peer, seconds(now.since(self.since).as_millis()))
+            }
             Closed::Timeout { waited_ms } => format!("timed out after {} s", seconds(u128::from(*waited_ms))),
             Closed::Error(error) | Closed::SendFailed(error) | Closed::TlsFailed(error) => error.clone(),
         };
@@ -366,7 +370,8 @@ impl Client {
         if self.awaited.back() == Some(&Await::Quit) && self.message.is_none() {
             return self.finish_connection(Event::Quit);
         }
-        let last_words = self.last_words.as_ref().map_or_else(String::new, |words| format!("; its last words: {words}"));
+        let last_words =
+            self.last_words.as_ref().map_or_else(String::new, |words| format!("; its last words: {words}"));
         let detail = format!("{how}{last_words}");
         let awaited = self.awaited.front().copied();
         let status = match (&why, awaited) {
@@ -412,8 +417,16 @@ impl Client {
         let outgoing = Outgoing::new(way, plan.body == Body::BinaryMime);
         let recipients = plan.recipients.len();
         let content = Content::Waiting;
-        self.message =
-            Some(Message { plan, way, outgoing, refused: None, chunk_refused: None, answered: 0, accepted: 0, content });
+        self.message = Some(Message {
+            plan,
+            way,
+            outgoing,
+            refused: None,
+            chunk_refused: None,
+            answered: 0,
+            accepted: 0,
+            content,
+        });
         if std::mem::take(&mut self.dirty) {
             self.say("RSET", Await::Reset, now);
             if !self.capabilities.pipelining {
@@ -795,7 +808,9 @@ impl Client {
     }
 
     fn say_rcpt(&mut self, index: usize, now: Time) {
-        let Some(recipient) = self.message.as_ref().and_then(|message| message.plan.recipients.get(index)) else { return };
+        let Some(recipient) = self.message.as_ref().and_then(|message| message.plan.recipients.get(index)) else {
+            return;
+        };
         let mut line = format!("RCPT TO:<{}>", recipient.address);
         if self.capabilities.dsn {
             line += &recipient.notify.map_or_else(String::new, |notify| format!(" NOTIFY={}", notify.keyword()));
@@ -879,7 +894,10 @@ impl Client {
     fn is_maybe_delivered(&self) -> bool {
         self.message.as_ref().is_some_and(|message| {
             let may_be_accepted = message.accepted > 0 || message.answered < message.plan.recipients.len();
-            message.content == Content::Said && message.refused.is_none() && message.chunk_refused.is_none() && may_be_accepted
+            message.content == Content::Said
+                && message.refused.is_none()
+                && message.chunk_refused.is_none()
+                && may_be_accepted
         })
     }
 

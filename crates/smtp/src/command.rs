@@ -52,7 +52,8 @@ pub(crate) fn is_foreign(line: &str) -> bool {
 pub(crate) fn parse(line: &str, hostname: &str) -> Result<Command, Reply> {
     // RFC 5321 4.1.1: white space before CRLF is to be tolerated.
     let (verb, rest) = verb(line.trim_ascii_end());
-    let bare = |command| if rest.is_empty() { Ok(command) } else { Err(parameters(format!("{verb} takes no parameters"))) };
+    let bare =
+        |command| if rest.is_empty() { Ok(command) } else { Err(parameters(format!("{verb} takes no parameters"))) };
     match verb.as_str() {
         "HELO" => hello(rest, false),
         "EHLO" => hello(rest, true),
@@ -91,7 +92,9 @@ fn mail(rest: &str) -> Result<MailParams, Reply> {
     let (path, rest) = split_path(path).ok_or_else(|| bad_sender("the sender is not in angle brackets"))?;
     let sender = match path {
         "" => ReversePath::Null,
-        path => ReversePath::Address(without_source_route(path).parse().map_err(|error| bad_sender(&format!("{error}")))?),
+        path => {
+            ReversePath::Address(without_source_route(path).parse().map_err(|error| bad_sender(&format!("{error}")))?)
+        }
     };
     let mut mail = MailParams::of(sender);
     let mut seen = Vec::new();
@@ -104,7 +107,9 @@ fn mail(rest: &str) -> Result<MailParams, Reply> {
             ("RET", Some(value)) if value.eq_ignore_ascii_case("FULL") => mail.ret = Some(Ret::Full),
             ("RET", Some(value)) if value.eq_ignore_ascii_case("HDRS") => mail.ret = Some(Ret::Headers),
             // RFC 3461 4.4: at most 100 characters.
-            ("ENVID", Some(value)) if value.len() <= 100 && xtext::decode(value).is_some() => mail.envid = Some(value.to_owned()),
+            ("ENVID", Some(value)) if value.len() <= 100 && xtext::decode(value).is_some() => {
+                mail.envid = Some(value.to_owned())
+            }
             ("AUTH", Some("<>")) => mail.auth = Some("<>".to_owned()),
             ("AUTH", Some(value)) => mail.auth = Some(xtext::decode(value).ok_or_else(wrong)?),
             ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => return Err(wrong()),
@@ -123,7 +128,8 @@ fn rcpt(rest: &str, hostname: &str) -> Result<Recipient, Reply> {
     let wrong = |why: &str| Reply::new(501, "5.1.3", why);
     let (path, rest) = split_path(path).ok_or_else(|| wrong("the recipient is not in angle brackets"))?;
     let path = without_source_route(path);
-    let address = if path.eq_ignore_ascii_case("postmaster") { format!("{path}@{hostname}").parse() } else { path.parse() };
+    let address =
+        if path.eq_ignore_ascii_case("postmaster") { format!("{path}@{hostname}").parse() } else { path.parse() };
     let mut recipient = Recipient::plain(address.map_err(|error: mail::AddressError| wrong(&error.0))?);
     let mut seen = Vec::new();
     for (keyword, value) in esmtp(rest, &mut seen)? {
@@ -192,7 +198,10 @@ fn without_source_route(path: &str) -> &str {
 }
 
 /// `KEYWORD[=value]`, each at most once (RFC 5321 4.1.2 Mail-parameters).
-fn esmtp<'a>(rest: &'a str, found: &mut Vec<(String, Option<&'a str>)>) -> Result<Vec<(String, Option<&'a str>)>, Reply> {
+fn esmtp<'a>(
+    rest: &'a str,
+    found: &mut Vec<(String, Option<&'a str>)>,
+) -> Result<Vec<(String, Option<&'a str>)>, Reply> {
     for word in rest.split_ascii_whitespace() {
         let (keyword, value) = word.split_once('=').map_or((word, None), |(keyword, value)| (keyword, Some(value)));
         let keyword = keyword.to_ascii_uppercase();
@@ -275,6 +284,7 @@ mod tests {
         check("MAIL FROM: <a@b.test>  ", "a@b.test");
         check("MAIL FROM:<@x.test,@y.test:a@b.test>", "sender: Address(a@b.test)");
         check("MAIL FROM:<\"a> b\"@c.test> SIZE=3", "sender: Address(\"a> b\"@c.test), size: Some(3)");
+        check("MAIL FROM:<\"a\\\"> b\"@c.test>", "sender: Address(\"a\\\"> b\"@c.test)");
         check("RCPT TO:<PostMaster>", "PostMaster@gw.test");
         check("MAIL FROM:a@b.test", "501 5.1.7");
         check("MAIL FROM:<a@b.test>SIZE=3", "501 5.1.7");
@@ -288,12 +298,28 @@ mod tests {
 
     #[test]
     fn parameters_are_checked() {
-        check("MAIL FROM:<> SIZE=10 BODY=8bitmime RET=hdrs ENVID=a+2Bb AUTH=<>", "size: Some(10), body: EightBitMime, smtputf8: false, ret: Some(Headers), envid: Some(\"a+2Bb\"), auth: Some(\"<>\")");
-        for wrong in ["SIZE", "SIZE=", "SIZE=+1", "SIZE=99999999999999999999", "BODY=9BIT", "SMTPUTF8=1", "RET=ALL", "ENVID=+2b", "SIZE=1 SIZE=1"] {
+        check(
+            "MAIL FROM:<> SIZE=10 BODY=8bitmime RET=hdrs ENVID=a+2Bb AUTH=<>",
+            "size: Some(10), body: EightBitMime, smtputf8: false, ret: Some(Headers), envid: Some(\"a+2Bb\"), auth: Some(\"<>\")",
+        );
+        for wrong in [
+            "SIZE",
+            "SIZE=",
+            "SIZE=+1",
+            "SIZE=99999999999999999999",
+            "BODY=9BIT",
+            "SMTPUTF8=1",
+            "RET=ALL",
+            "ENVID=+2b",
+            "SIZE=1 SIZE=1",
+        ] {
             check(&format!("MAIL FROM:<> {wrong}"), "501 5.5.4");
         }
         check("MAIL FROM:<> BY=120;R", "555 5.5.4 MAIL parameter BY");
-        check("RCPT TO:<a@b.test> NOTIFY=success,DELAY ORCPT=rfc822;x+2By@z.test", "success: true, failure: false, delay: true");
+        check(
+            "RCPT TO:<a@b.test> NOTIFY=success,DELAY ORCPT=rfc822;x+2By@z.test",
+            "success: true, failure: false, delay: true",
+        );
         check("RCPT TO:<a@b.test> NOTIFY=NEVER,SUCCESS", "501 5.5.4");
         check("RCPT TO:<a@b.test> ORCPT=x@z.test", "501 5.5.4");
         check("RCPT TO:<a@b.test> SIZE=1", "555 5.5.4");

@@ -147,7 +147,8 @@ mod tests {
         for size in 1..=content.len().max(1) {
             let mut outgoing = Outgoing::new(way, false);
             let mut out = Vec::new();
-            let result = content.as_bytes().chunks(size).try_for_each(|piece| outgoing.write(piece, &mut out).map(|_| ()));
+            let result =
+                content.as_bytes().chunks(size).try_for_each(|piece| outgoing.write(piece, &mut out).map(|_| ()));
             let result = result.and_then(|()| outgoing.end(&mut out));
             let got = result.map_or_else(|error| error, |()| String::from_utf8(out).unwrap());
             assert_eq!(got, expected, "{content:?} in pieces of {size}");

@@ -64,7 +64,18 @@ fn is_reply_line(line: &[u8]) -> bool {
 
 /// Text that can stand in a log: no control characters.
 fn readable(line: &[u8]) -> String {
-    String::from_utf8_lossy(line).chars().map(|c| if c == '\t' { ' ' } else if c.is_control() { '?' } else { c }).collect()
+    String::from_utf8_lossy(line)
+        .chars()
+        .map(|c| {
+            if c == '\t' {
+                ' '
+            } else if c.is_control() {
+                '?'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// The beginning of what came, escaped.

@@ -133,7 +133,11 @@ enum Reading {
     Nothing,
     Commands,
     Content(Intake),
-    Chunk { left: u64, last: bool, fate: Fate },
+    Chunk {
+        left: u64,
+        last: bool,
+        fate: Fate,
+    },
     Response(Sasl),
     /// Of the TLS handshake: not ours.
     Tls,
@@ -521,7 +525,10 @@ impl Server {
             },
             Err(reply) if verb == "BDAT" => self.violate(Violation::LostChunk, reply),
             Err(_) if command::is_foreign(&line) => {
-                self.violate(Violation::ForeignProtocol, Reply::new(500, "5.5.2", "this is an SMTP server; closing connection"));
+                self.violate(
+                    Violation::ForeignProtocol,
+                    Reply::new(500, "5.5.2", "this is an SMTP server; closing connection"),
+                );
             }
             Err(reply) => self.reject(command::stage(&verb), quote(&line), &reply),
         }
@@ -592,7 +599,9 @@ impl Server {
         }
         *left -= used as u64;
         self.input.advance(used);
-        if *left == 0 && let Reading::Chunk { last, fate, .. } = std::mem::replace(&mut self.reading, Reading::Commands) {
+        if *left == 0
+            && let Reading::Chunk { last, fate, .. } = std::mem::replace(&mut self.reading, Reading::Commands)
+        {
             self.chunk_is_in(last, fate);
         }
         true
@@ -666,10 +675,16 @@ impl Server {
                 Err(status::MESSAGE_TOO_LARGE.reply(format!("the limit is {} octets", self.options.size_max)))
             }
             Mail(_) if self.options.messages_max != 0 && session.messages >= self.options.messages_max => {
-                Err(Reply::new(421, "4.7.0", format!("{} too many messages in this session; closing connection", self.options.hostname)))
+                Err(Reply::new(
+                    421,
+                    "4.7.0",
+                    format!("{} too many messages in this session; closing connection", self.options.hostname),
+                ))
             }
             // RFC 5321 4.5.3.1.10.
-            Rcpt(_) if self.options.recipients_max != 0 && self.transaction.recipients >= self.options.recipients_max => {
+            Rcpt(_)
+                if self.options.recipients_max != 0 && self.transaction.recipients >= self.options.recipients_max =>
+            {
                 Err(status::TOO_MANY_RECIPIENTS.reply(format!("the limit is {}", self.options.recipients_max)))
             }
             // RFC 6531 3.5.
@@ -827,7 +842,9 @@ impl Server {
         let mut lines = vec![first, "PIPELINING".to_owned()];
         // RFC 1870 3: SIZE 0 means no fixed limit.
         lines.push(format!("SIZE {}", options.size_max));
-        lines.extend(["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING", "BINARYMIME"].map(str::to_owned));
+        lines.extend(
+            ["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING", "BINARYMIME"].map(str::to_owned),
+        );
         lines.extend(self.limits_line());
         if options.starttls && !self.session.tls {
             lines.push("STARTTLS".to_owned());
@@ -900,7 +917,10 @@ impl Server {
             return false;
         }
         // RFC 5321 3.1: the client waits for the greeting.
-        self.violate(Violation::EarlyTalker, Reply::new(554, "5.5.1", "you spoke before the greeting; closing connection"));
+        self.violate(
+            Violation::EarlyTalker,
+            Reply::new(554, "5.5.1", "you spoke before the greeting; closing connection"),
+        );
         true
     }
 
@@ -915,7 +935,8 @@ impl Server {
     }
 
     fn improper_pipelining(&mut self) {
-        let reply = Reply::new(554, "5.5.1", "improper use of pipelining: wait for our answer (RFC 2920); closing connection");
+        let reply =
+            Reply::new(554, "5.5.1", "improper use of pipelining: wait for our answer (RFC 2920); closing connection");
         self.violate(Violation::ImproperPipelining, reply);
     }
 }

@@ -115,8 +115,14 @@ async fn commit(store: &Store, id: AuditId, client: u64, content: &[u8]) -> Resu
     draft.write(content)?;
     let sender: Address = "sender@corp.test".parse()?;
     let recipient = Recipient::plain(format!("user{client}@dest{}.test", client % 10).parse()?);
-    let envelope =
-        Envelope { sender: ReversePath::Address(sender), body: Body::SevenBit, smtputf8: false, ret: None, envid: None, origin: Origin::internal() };
+    let envelope = Envelope {
+        sender: ReversePath::Address(sender),
+        body: Body::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+        origin: Origin::internal(),
+    };
     let fields = serde_json::json!({"sender": "sender@corp.test", "recipients": [recipient.address.to_string()], "size": content.len(),
         "message_id": format!("<{id}@corp.test>"), "subject": "load", "client": "192.0.2.1"});
     let delivery = NewDelivery { lane: recipient.address.domain().to_string(), recipients: vec![recipient] };

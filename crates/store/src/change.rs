@@ -15,7 +15,11 @@ use std::sync::Arc;
 pub(crate) enum Lazy {
     Settle(Settle),
     Record(Vec<Event>),
-    SetAside { id: AuditId, at: Time, why: String },
+    SetAside {
+        id: AuditId,
+        at: Time,
+        why: String,
+    },
     /// Outbox rows up to this are in the records.
     Shipped(i64),
 }
@@ -56,8 +60,12 @@ impl<'a> Change<'a> {
         Change { db, effect: Effect::default(), events: Encoded::default() }
     }
 
-    /// A new message.
+    /// A new message. Without deliveries only its events stay: nothing would ever take it out again.
     pub(crate) fn insert(&mut self, new: &Prepared) -> Result<()> {
+        self.events.join(&new.events);
+        if new.deliveries.is_empty() {
+            return Ok(());
+        }
         let place = new.place();
         let content = match &new.body {
             Body::Memory(loaded, None) => Some(&loaded[..]),
@@ -83,7 +91,6 @@ impl<'a> Change<'a> {
             self.effect.count(&delivery.lane, 1);
         }
         self.effect.live.extend(place.map(|place| place.segment));
-        self.events.join(&new.events);
         Ok(())
     }
 
@@ -136,10 +143,8 @@ impl<'a> Change<'a> {
         self.effect.count(&lane, -1);
         self.effect.held -= i64::from(state != 0);
         // Asked, not counted in the message's row: to change a row is to write its content again.
-        let others = self
-            .db
-            .prepare_cached("SELECT 1 FROM delivery WHERE message = ? LIMIT 1")?
-            .exists([message.to_i64()])?;
+        let others =
+            self.db.prepare_cached("SELECT 1 FROM delivery WHERE message = ? LIMIT 1")?.exists([message.to_i64()])?;
         if !others {
             let segment: Option<Option<i64>> = self
                 .db
@@ -156,7 +161,10 @@ impl<'a> Change<'a> {
 
     fn set_aside(&mut self, id: AuditId, at: Time, why: &str) -> Result<()> {
         self.db
-            .prepare_cached("INSERT OR IGNORE INTO set_aside (message, at_ms, why) VALUES (?,?,?)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO set_aside (message, at_ms, why)
+                 SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM delivery WHERE message = ?1)",
+            )?
             .execute(params![id.to_i64(), at.ms(), why])?;
         let queued: i64 = self
             .db
@@ -188,7 +196,10 @@ impl<'a> Change<'a> {
     fn act(&mut self, id: AuditId, n: u32, apply: &Apply) -> Result<bool> {
         let (message, at) = (id.to_i64(), apply.at.ms());
         match &*apply.action {
-            Action::Retry => self.update("UPDATE delivery SET next_ms = min(next_ms, ?3) WHERE message = ?1 AND n = ?2 AND state = 0", params![message, n, at]),
+            Action::Retry => self.update(
+                "UPDATE delivery SET next_ms = min(next_ms, ?3) WHERE message = ?1 AND n = ?2 AND state = 0",
+                params![message, n, at],
+            ),
             Action::Hold { .. } => {
                 let status = apply.action.status(&apply.by);
                 let held = self.update(
@@ -199,7 +210,10 @@ impl<'a> Change<'a> {
                 Ok(held)
             }
             Action::Release => {
-                let released = self.update("UPDATE delivery SET state = 0, next_ms = ?3 WHERE message = ?1 AND n = ?2 AND state <> 0", params![message, n, at])?;
+                let released = self.update(
+                    "UPDATE delivery SET state = 0, next_ms = ?3 WHERE message = ?1 AND n = ?2 AND state <> 0",
+                    params![message, n, at],
+                )?;
                 if released {
                     self.effect.held -= 1;
                     self.db.prepare_cached("DELETE FROM set_aside WHERE message = ?")?.execute([message])?;
@@ -234,9 +248,11 @@ impl<'a> Change<'a> {
     pub(crate) fn finish(mut self, next: i64, high: i64) -> Result<Effect> {
         self.effect.high = self.events.high.max(high);
         if !self.events.text.is_empty() || self.effect.high > high {
-            self.db
-                .prepare_cached("INSERT INTO outbox (seq, high, events) VALUES (?,?,?)")?
-                .execute(params![next, self.effect.high, self.events.text])?;
+            self.db.prepare_cached("INSERT INTO outbox (seq, high, events) VALUES (?,?,?)")?.execute(params![
+                next,
+                self.effect.high,
+                self.events.text
+            ])?;
             self.effect.outbox = Some(next);
         }
         Ok(self.effect)

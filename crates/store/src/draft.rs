@@ -111,7 +111,8 @@ impl Draft {
     }
 
     /// Makes the message durable: content, envelope, deliveries and events, in one step with whatever else waits.
-    /// When this returns `Ok`, no crash loses the message. `received` is also when the deliveries are due first.
+    /// When this returns `Ok`, no crash loses the message. `received` is also when the deliveries are due first. Without
+    /// deliveries (every recipient dropped) only the events are kept. A commit goes on if it is not awaited any more.
     ///
     /// # Errors
     /// [`Refused`]: the message is not in the queue and must be answered with a 4xx. (After a failed COMMIT a crash
@@ -138,13 +139,20 @@ impl Draft {
     }
 
     /// All that can be done without the writer: it has the fewest hands.
-    fn prepare(self, envelope: Envelope, deliveries: Vec<NewDelivery>, received: Time, events: &[Event]) -> Result<Prepared, Refused> {
+    fn prepare(
+        self,
+        envelope: Envelope,
+        deliveries: Vec<NewDelivery>,
+        received: Time,
+        events: &[Event],
+    ) -> Result<Prepared, Refused> {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
         self.inner.room.check()?;
         let json = |error: serde_json::Error| Refused::Failed(error.into());
         let body = match self.gathered {
+            _ if deliveries.is_empty() => Body::Memory(Loaded::new(Vec::new(), None), None),
             Gathered::Spilled(spill) => Body::Own(spill),
             Gathered::Memory { octets, charge } => Body::Memory(Loaded::new(octets, Some(charge)), None),
         };
@@ -252,8 +260,14 @@ impl Prepared {
                 spill.file.try_clone().ok().map(|file| Content::File(Part::new(file, HEADER, self.size, self.crc)))
             }
         };
-        let message =
-            Stored { id: self.id, received: self.received, envelope: self.envelope, size: self.size, crc: self.crc, place };
+        let message = Stored {
+            id: self.id,
+            received: self.received,
+            envelope: self.envelope,
+            size: self.size,
+            crc: self.crc,
+            place,
+        };
         let deliveries = (0..).zip(self.deliveries).map(|(n, new)| Delivery {
             message: message.clone(),
             n,

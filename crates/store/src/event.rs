@@ -69,7 +69,12 @@ mod tests {
 
     #[test]
     fn joined_batches_come_back_in_order() {
-        let event = |n| Event { id: AuditId::new(1, 0, n), at: Time(n.into()), kind: "accept".into(), fields: serde_json::json!({"n": n}) };
+        let event = |n| Event {
+            id: AuditId::new(1, 0, n),
+            at: Time(n.into()),
+            kind: "accept".into(),
+            fields: serde_json::json!({"n": n}),
+        };
         let mut all = Encoded::new(&[event(1), event(2)]);
         all.join(&Encoded::default());
         all.join(&Encoded::new(&[event(3)]));

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -24,25 +25,50 @@ use std::thread;
 #[derive(Debug)]
 pub enum OpenError {
     /// Another process has it open.
-    Locked { path: PathBuf },
-    File { path: PathBuf, doing: &'static str, error: io::Error },
-    Database { path: PathBuf, error: rusqlite::Error },
+    Locked {
+        path: PathBuf,
+    },
+    File {
+        path: PathBuf,
+        doing: &'static str,
+        error: io::Error,
+    },
+    Database {
+        path: PathBuf,
+        error: rusqlite::Error,
+    },
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Locked { path } => {
-                write!(f, "{}: another gatepost uses this data folder; stop it first, or give this one a folder of its own", path.display())
+                write!(
+                    f,
+                    "{}: another gatepost uses this data folder; stop it first, or give this one a folder of its own",
+                    path.display()
+                )
             }
             OpenError::File { path, doing, error } => {
-                write!(f, "{}: {doing} failed: {error}; check that the folder belongs to the user that runs gatepost, and that its disk works and has room", path.display())
+                write!(
+                    f,
+                    "{}: {doing} failed: {error}; check that the folder belongs to the user that runs gatepost, and that its disk works and has room",
+                    path.display()
+                )
             }
             OpenError::Database { path, error } if is_damaged(error) => {
-                write!(f, "{path}: {error}; the database is damaged: keep a copy of the whole folder, then bring back a backup, or save what can be saved with: sqlite3 {path} .recover | sqlite3 new.db", path = path.display())
+                write!(
+                    f,
+                    "{path}: {error}; the database is damaged: keep a copy of the whole folder, then bring back a backup, or save what can be saved with: sqlite3 {path} .recover | sqlite3 new.db",
+                    path = path.display()
+                )
             }
             OpenError::Database { path, error } => {
-                write!(f, "{}: {error}; check that the folder belongs to the user that runs gatepost, and that its disk works and has room", path.display())
+                write!(
+                    f,
+                    "{}: {error}; check that the folder belongs to the user that runs gatepost, and that its disk works and has room",
+                    path.display()
+                )
             }
         }
     }
@@ -57,7 +83,12 @@ fn is_damaged(error: &rusqlite::Error) -> bool {
 /// Opens or creates the store in `folder`.
 pub(crate) fn open(folder: &Path, limits: Limits, disk: Disk) -> Result<Store, OpenError> {
     let contents = folder.join("segments");
-    fs::create_dir_all(&contents).map_err(at(&contents, "creating the folder"))?;
+    // Mail is nobody else's business.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&contents)
+        .map_err(at(&contents, "creating the folder"))?;
     let lock = lock(folder)?;
     let database = |name: &str| {
         let path = folder.join(name);
@@ -123,7 +154,8 @@ fn at(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path, "creating the lock"))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path, "creating the lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: folder.to_owned() }),
@@ -146,7 +178,8 @@ fn open_records(folder: &Path) -> Result<(Records, Vec<Alert>), OpenError> {
                 // They belong to the damaged file; a new database would refuse them anyway.
                 let _ = fs::remove_file(folder.join(rest));
             }
-            let what = format!("the audit trail was damaged ({error}) and has been begun anew; the old one is {beside}");
+            let what =
+                format!("the audit trail was damaged ({error}) and has been begun anew; the old one is {beside}");
             Ok((records::open(&path).map_err(failed)?, vec![Alert { at: now(), message: None, what }]))
         }
         Err(error) => Err(failed(error)),
@@ -171,13 +204,16 @@ struct Seen {
 
 fn survey(db: &Connection) -> rusqlite::Result<Seen> {
     let mut seen = Seen { lanes: HashMap::new(), held: 0, segments: HashMap::new(), outbox: 0, high: 0 };
-    let mut lanes = db.prepare("SELECT lane, count(*), sum(next_ms = ?) FROM delivery INDEXED BY delivery_due GROUP BY lane")?;
+    let mut lanes =
+        db.prepare("SELECT lane, count(*), sum(next_ms = ?) FROM delivery INDEXED BY delivery_due GROUP BY lane")?;
     let mut rows = lanes.query([Time::NEVER.ms()])?;
     while let Some(row) = rows.next()? {
         seen.lanes.insert(row.get(0)?, row.get::<_, i64>(1)? as u64);
         seen.held += row.get::<_, i64>(2)?;
     }
-    let mut segments = db.prepare("SELECT segment, count(*), max(offset + size) FROM message WHERE segment IS NOT NULL GROUP BY segment")?;
+    let mut segments = db.prepare(
+        "SELECT segment, count(*), max(offset + size) FROM message WHERE segment IS NOT NULL GROUP BY segment",
+    )?;
     let mut rows = segments.query([])?;
     while let Some(row) = rows.next()? {
         let wanted = Wanted { messages: row.get::<_, i64>(1)? as u64, length: row.get::<_, i64>(2)? as u64 };

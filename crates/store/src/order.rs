@@ -127,7 +127,9 @@ impl Selection {
         if let Some(word) = lower(&self.sender) {
             term("instr(lower(sender), ?) > 0", word);
         }
-        for word in [&self.recipient, &self.domain].into_iter().filter(|word| word.as_ref().is_some_and(|word| word.is_ascii())) {
+        for word in
+            [&self.recipient, &self.domain].into_iter().filter(|word| word.as_ref().is_some_and(|word| word.is_ascii()))
+        {
             term("instr(lower(recipients), ?) > 0", lower(word).unwrap_or(Sql::Null));
         }
         (terms.join(" AND "), values)
@@ -136,9 +138,15 @@ impl Selection {
     /// Whether the words are in the right places.
     fn fits(&self, row: &DeliveryRow) -> bool {
         let addresses = || row.recipients.iter().map(|recipient| recipient.address.to_string().to_lowercase());
-        let holds = |word: &Option<String>, found: &dyn Fn(&str) -> bool| word.as_ref().is_none_or(|word| found(&word.to_lowercase()));
+        let holds = |word: &Option<String>, found: &dyn Fn(&str) -> bool| {
+            word.as_ref().is_none_or(|word| found(&word.to_lowercase()))
+        };
         holds(&self.recipient, &|word| addresses().any(|address| address.contains(word)))
-            && holds(&self.domain, &|word| row.recipients.iter().any(|recipient| recipient.address.domain().ascii() == word || recipient.address.domain().as_str() == word))
+            && holds(&self.domain, &|word| {
+                row.recipients.iter().any(|recipient| {
+                    recipient.address.domain().ascii() == word || recipient.address.domain().as_str() == word
+                })
+            })
             && holds(&self.text, &|word| {
                 [&row.sender, &row.lane, &row.status].into_iter().any(|text| text.to_lowercase().contains(word))
                     || addresses().any(|address| address.contains(word))
@@ -178,7 +186,12 @@ fn delivery_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
 }
 
 /// Rows of the selection in order of their Audit ID, from behind `after`, at most `limit`.
-pub(crate) fn list(db: &Connection, selection: &Selection, limit: usize, after: Option<(AuditId, u32)>) -> rusqlite::Result<Vec<QueueEntry>> {
+pub(crate) fn list(
+    db: &Connection,
+    selection: &Selection,
+    limit: usize,
+    after: Option<(AuditId, u32)>,
+) -> rusqlite::Result<Vec<QueueEntry>> {
     let (terms, values) = selection.sql(after, &selection.states(None));
     let mut statement = db.prepare(&format!("SELECT {COLUMNS} FROM delivery WHERE {terms} ORDER BY message, n"))?;
     let mut rows = statement.query(params_from_iter(values))?;

@@ -88,7 +88,11 @@ pub(crate) fn search(db: &Connection, filter: &AuditFilter, limit: usize) -> rus
     let id = term.parse::<AuditId>().ok().map(AuditId::to_i64);
     let first = filter.from.map_or(0, |from| AuditId::new(from.ms(), 0, 0).to_i64());
     let last = filter.until.map_or(i64::MAX, |until| AuditId::new(until.ms(), 0, 0).to_i64());
-    let (condition, word) = if id.is_some() { ("id = ?4", String::new()) } else { ("(?5 = '' OR instr(words, ?5) > 0) AND ?4 IS NULL", term.to_lowercase()) };
+    let (condition, word) = if id.is_some() {
+        ("id = ?4", String::new())
+    } else {
+        ("(?5 = '' OR instr(words, ?5) > 0) AND ?4 IS NULL", term.to_lowercase())
+    };
     db.prepare_cached(&format!(
         "SELECT id, at_ms, sender, recipients, subject, message_id, client, status FROM mail
          WHERE id >= ?1 AND id < ?2 AND {condition} AND ?5 = ?5 ORDER BY id DESC LIMIT ?3"
@@ -204,6 +208,12 @@ impl Signal {
         self.changed.notify_all();
     }
 
+    /// Nobody should wait for a shipment that does not work.
+    fn give_up(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.wanted = state.shipped;
+    }
+
     /// Waits for something to ship, lets more gather, and gives the last row shipped. `None`: stop.
     fn next(&self, gather: Duration) -> Option<i64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,10 +238,10 @@ impl Shipper {
         let mut told = false;
         let mut pause = GATHER;
         while let Some(shipped) = self.shared.signal.next(pause) {
-            pause = GATHER;
             match self.ship(shipped) {
-                Ok(seq) => {
+                Ok((seq, more)) => {
                     told = false;
+                    pause = if more { Duration::ZERO } else { GATHER };
                     self.shared.signal.shipped(seq);
                     // The writer is gone only at the end; then the rows leave the outbox after the next start.
                     let _ = self.writer.send(Request::Lazy(Lazy::Shipped(seq), None));
@@ -248,28 +258,28 @@ impl Shipper {
         }
     }
 
-    /// Ships the rows behind `shipped`; gives the last one.
-    fn ship(&mut self, shipped: i64) -> io::Result<i64> {
+    /// Ships rows behind `shipped`; gives the last one, and whether there are more.
+    fn ship(&mut self, shipped: i64) -> io::Result<(i64, bool)> {
         let rows: Vec<(i64, Vec<u8>)> = self.outbox.read(|db| {
             db.prepare_cached("SELECT seq, events FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?")?
                 .query_map(params![shipped, ROWS as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })?;
         let last = rows.last().map_or(shipped, |(seq, _)| *seq);
-        // Only what we wrote ourselves lies here; a row that cannot be read must not stop the others.
-        let events: Vec<Event> = rows.iter().flat_map(|(_, text)| decode(text).unwrap_or_default()).collect();
+        let events: Vec<Event> = rows.iter().flat_map(|(seq, text)| self.read(*seq, text)).collect();
         let transaction = self.records.transaction().map_err(io_error)?;
         add(&transaction, &events, last).map_err(io_error)?;
         transaction.commit().map_err(io_error)?;
-        Ok(last)
+        Ok((last, rows.len() == ROWS))
     }
-}
 
-impl Signal {
-    /// Nobody should wait for a shipment that does not work.
-    fn give_up(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.wanted = state.shipped;
+    /// Only what we wrote ourselves lies here; a row that cannot be read all the same must not stop the others.
+    fn read(&self, seq: i64, text: &[u8]) -> Vec<Event> {
+        decode(text).unwrap_or_else(|error| {
+            let what = format!("events of outbox row {seq} are damaged and left out of the audit trail: {error}");
+            self.shared.alert(Alert { at: now(), message: None, what });
+            Vec::new()
+        })
     }
 }
 
@@ -289,8 +299,21 @@ fn add(db: &Transaction<'_>, events: &[Event], last: i64) -> rusqlite::Result<()
     )?;
     for mail in touched.values() {
         let recipients = mail.recipients.join("\n");
-        let words = [&mail.sender, &recipients, &mail.subject, &mail.message_id, &mail.client, &mail.status].map(String::as_str).join("\n").to_lowercase();
-        replace.execute(params![mail.id.to_i64(), mail.at.ms(), mail.sender, recipients, mail.subject, mail.message_id, mail.client, mail.status, words])?;
+        let words = [&mail.sender, &recipients, &mail.subject, &mail.message_id, &mail.client, &mail.status]
+            .map(String::as_str)
+            .join("\n")
+            .to_lowercase();
+        replace.execute(params![
+            mail.id.to_i64(),
+            mail.at.ms(),
+            mail.sender,
+            recipients,
+            mail.subject,
+            mail.message_id,
+            mail.client,
+            mail.status,
+            words
+        ])?;
     }
     db.prepare_cached("UPDATE shipped SET seq = ?")?.execute([last]).map(drop)
 }
@@ -298,7 +321,9 @@ fn add(db: &Transaction<'_>, events: &[Event], last: i64) -> rusqlite::Result<()
 /// What the trail knows of this mail so far.
 fn known(db: &Transaction<'_>, event: &Event) -> rusqlite::Result<AuditEntry> {
     let found = db
-        .prepare_cached("SELECT id, at_ms, sender, recipients, subject, message_id, client, status FROM mail WHERE id = ?")?
+        .prepare_cached(
+            "SELECT id, at_ms, sender, recipients, subject, message_id, client, status FROM mail WHERE id = ?",
+        )?
         .query_row([event.id.to_i64()], entry)
         .optional()?;
     Ok(found.unwrap_or_else(|| AuditEntry {
@@ -351,8 +376,14 @@ pub(crate) fn forget(path: &Path, before: Time, limit: usize) -> io::Result<usiz
     let forget = || {
         let db = open_writer(path, 4096)?;
         let id = AuditId::new(before.ms(), 0, 0).to_i64();
-        db.execute("DELETE FROM mail WHERE id IN (SELECT id FROM mail WHERE id < ? LIMIT ?)", params![id, limit as i64])?;
-        db.execute("DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at_ms < ? LIMIT ?)", params![before.ms(), limit as i64])
+        db.execute(
+            "DELETE FROM mail WHERE id IN (SELECT id FROM mail WHERE id < ? LIMIT ?)",
+            params![id, limit as i64],
+        )?;
+        db.execute(
+            "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at_ms < ? LIMIT ?)",
+            params![before.ms(), limit as i64],
+        )
     };
     forget().map_err(io_error)
 }
@@ -366,7 +397,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut db, ..) = open(&folder.path().join("records.db")).unwrap();
         let id = |n| AuditId::new(1000, 0, n);
-        let events: Vec<Event> = events.iter().map(|(n, fields)| Event { id: id(*n), at: Time(1), kind: "accept".into(), fields: fields.clone() }).collect();
+        let events: Vec<Event> = events
+            .iter()
+            .map(|(n, fields)| Event { id: id(*n), at: Time(1), kind: "accept".into(), fields: fields.clone() })
+            .collect();
         // Each event in a shipment of its own, so that entries are completed later.
         for event in events {
             let transaction = db.transaction().unwrap();
@@ -381,7 +415,10 @@ mod tests {
     #[test]
     fn mail_is_found_by_any_of_its_words() {
         let events = [
-            (1, json!({"sender": "Ann@corp.test", "recipients": ["bob@example.test", "eve@example.test"], "message_id": "<x1@corp.test>", "client": "192.0.2.7"})),
+            (
+                1,
+                json!({"sender": "Ann@corp.test", "recipients": ["bob@example.test", "eve@example.test"], "message_id": "<x1@corp.test>", "client": "192.0.2.7"}),
+            ),
             (2, json!({"sender": "zoe@corp.test", "recipient": "tim@other.test", "subject": "Grüße"})),
             (1, json!({"status": "451 4.7.1 greylisted"})),
         ];

@@ -76,7 +76,10 @@ pub(crate) fn open_writer(path: &Path, page_size: u32) -> rusqlite::Result<Conne
     db.pragma_update(None, "synchronous", "FULL")?;
     let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if mode != "wal" || synchronous != 2 {
-        return Err(failure(ErrorCode::CannotOpen, format!("journal mode is {mode}, synchronous is {synchronous}; wal and 2 are needed")));
+        return Err(failure(
+            ErrorCode::CannotOpen,
+            format!("journal mode is {mode}, synchronous is {synchronous}; wal and 2 are needed"),
+        ));
     }
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
@@ -88,7 +91,10 @@ pub(crate) fn migrate(db: &mut Connection, steps: &[&str]) -> rusqlite::Result<(
     let version: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let version = version as usize;
     if version > steps.len() {
-        let what = format!("written by a newer gatepost (format {version}, this one knows {}): install that version again", steps.len());
+        let what = format!(
+            "written by a newer gatepost (format {version}, this one knows {}): install that version again",
+            steps.len()
+        );
         return Err(failure(ErrorCode::CannotOpen, what));
     }
     let transaction = db.transaction()?;
@@ -132,7 +138,10 @@ impl Readers {
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {
-        let db = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let db = Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
         db.busy_timeout(BUSY)?;
         db.set_prepared_statement_cache_capacity(32);
         db.pragma_update(None, "temp_store", "MEMORY")?;
@@ -147,7 +156,9 @@ pub(crate) fn io_error(error: rusqlite::Error) -> io::Error {
         Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
         Some(ErrorCode::ReadOnly) => io::ErrorKind::ReadOnlyFilesystem,
         Some(ErrorCode::ConstraintViolation) => io::ErrorKind::AlreadyExists,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => return damaged(format!("database is damaged: {error}")),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            return damaged(format!("database is damaged: {error}"));
+        }
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error.to_string())

@@ -55,18 +55,34 @@ impl Settings {
     }
 
     pub(crate) fn current(&self) -> io::Result<Option<Version>> {
-        self.with(|db| db.query_row("SELECT number, at_ms, author, comment, text FROM settings ORDER BY number DESC LIMIT 1", [], version).optional())
+        self.with(|db| {
+            db.query_row(
+                "SELECT number, at_ms, author, comment, text FROM settings ORDER BY number DESC LIMIT 1",
+                [],
+                version,
+            )
+            .optional()
+        })
     }
 
     pub(crate) fn version(&self, number: u64) -> io::Result<Option<Version>> {
         self.with(|db| {
-            db.query_row("SELECT number, at_ms, author, comment, text FROM settings WHERE number = ?", [number as i64], version).optional()
+            db.query_row(
+                "SELECT number, at_ms, author, comment, text FROM settings WHERE number = ?",
+                [number as i64],
+                version,
+            )
+            .optional()
         })
     }
 
     /// Newest first, without the texts.
     pub(crate) fn history(&self) -> io::Result<Vec<Version>> {
-        self.with(|db| db.prepare_cached("SELECT number, at_ms, author, comment, '' FROM settings ORDER BY number DESC")?.query_map([], version)?.collect())
+        self.with(|db| {
+            db.prepare_cached("SELECT number, at_ms, author, comment, '' FROM settings ORDER BY number DESC")?
+                .query_map([], version)?
+                .collect()
+        })
     }
 
     fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
@@ -102,6 +118,9 @@ mod tests {
         assert_eq!(settings.version(1).unwrap().unwrap().author, "alice");
         assert_eq!(settings.version(9).unwrap(), None);
         let history = settings.history().unwrap();
-        assert_eq!(history.iter().map(|version| (version.number, version.text.as_str())).collect::<Vec<_>>(), [(2, ""), (1, "")]);
+        assert_eq!(
+            history.iter().map(|version| (version.number, version.text.as_str())).collect::<Vec<_>>(),
+            [(2, ""), (1, "")]
+        );
     }
 }

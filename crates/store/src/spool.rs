@@ -147,11 +147,18 @@ impl Store {
 
     /// Deliveries of a lane that are due at `now`, those due longest first, at most `limit`, without those in `except`
     /// (which are being delivered). A damaged one is set aside and left out.
-    pub fn due(&self, lane: &str, now: Time, limit: usize, except: &HashSet<(AuditId, u32)>) -> io::Result<Vec<Delivery>> {
+    pub fn due(
+        &self,
+        lane: &str,
+        now: Time,
+        limit: usize,
+        except: &HashSet<(AuditId, u32)>,
+    ) -> io::Result<Vec<Delivery>> {
         let mut found = Vec::new();
         let mut bad = Vec::new();
         self.inner.readers.read(|db| {
-            let mut keys = db.prepare_cached("SELECT message, n FROM delivery WHERE lane = ? AND next_ms <= ? ORDER BY next_ms")?;
+            let mut keys =
+                db.prepare_cached("SELECT message, n FROM delivery WHERE lane = ? AND next_ms <= ? ORDER BY next_ms")?;
             let mut rows = keys.query(params![lane, now.ms()])?;
             while found.len() < limit
                 && let Some(row) = rows.next()?
@@ -205,7 +212,9 @@ impl Store {
 
     fn content_of_row(&self, message: &Stored) -> io::Result<Content> {
         let octets: Option<Option<Vec<u8>>> = self.inner.readers.read(|db| {
-            db.prepare_cached("SELECT content FROM message WHERE id = ?")?.query_row([message.id.to_i64()], |row| row.get(0)).optional()
+            db.prepare_cached("SELECT content FROM message WHERE id = ?")?
+                .query_row([message.id.to_i64()], |row| row.get(0))
+                .optional()
         })?;
         let octets = octets.ok_or_else(|| gone(message.id))?.unwrap_or_default();
         if octets.len() as u64 != message.size || crc32fast::hash(&octets) != message.crc {
@@ -249,7 +258,11 @@ impl Store {
 
     /// Carries out an order, or counts with `dry_run`; gives the number of deliveries. Works in chunks between other
     /// commits; `progress` hears the number done so far. Goes on if not awaited.
-    pub fn order(&self, order: Order, progress: impl FnMut(u64) + Send + 'static) -> impl Future<Output = io::Result<u64>> + Send + 'static {
+    pub fn order(
+        &self,
+        order: Order,
+        progress: impl FnMut(u64) + Send + 'static,
+    ) -> impl Future<Output = io::Result<u64>> + Send + 'static {
         let inner = self.inner.clone();
         let (reply, answer) = oneshot::channel();
         let started = thread::Builder::new().name("store-order".to_owned()).spawn(move || {
@@ -265,7 +278,12 @@ impl Store {
     }
 
     /// Deliveries of a selection by Audit ID (oldest first), from behind `after`.
-    pub fn list(&self, selection: &Selection, limit: usize, after: Option<(AuditId, u32)>) -> io::Result<Vec<QueueEntry>> {
+    pub fn list(
+        &self,
+        selection: &Selection,
+        limit: usize,
+        after: Option<(AuditId, u32)>,
+    ) -> io::Result<Vec<QueueEntry>> {
         self.inner.readers.read(|db| order::list(db, selection, limit, after))
     }
 
@@ -320,10 +338,23 @@ fn gone(id: AuditId) -> io::Error {
 /// One delivery with its message. `None`: gone meanwhile.
 fn delivery(db: &Connection, id: AuditId, n: u32) -> io::Result<Option<Delivery>> {
     let row = db
-        .prepare_cached("SELECT lane, recipients, attempts, next_ms, status, extra FROM delivery WHERE message = ? AND n = ?")
-        .and_then(|mut statement| statement.query_row(params![id.to_i64(), n], |row| {
-            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get::<_, String>(5)?))
-        }).optional())
+        .prepare_cached(
+            "SELECT lane, recipients, attempts, next_ms, status, extra FROM delivery WHERE message = ? AND n = ?",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![id.to_i64(), n], |row| {
+                    Ok((
+                        row.get(0)?,
+                        row.get::<_, String>(1)?,
+                        row.get(2)?,
+                        row.get(3)?,
+                        row.get(4)?,
+                        row.get::<_, String>(5)?,
+                    ))
+                })
+                .optional()
+        })
         .map_err(io_error)?;
     let Some((lane, recipients, attempts, next, status, extra)) = row else { return Ok(None) };
     let Some(message) = stored(db, id)? else { return Err(damaged("the message itself is missing".to_owned())) };

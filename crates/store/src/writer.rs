@@ -106,7 +106,20 @@ impl Writer {
         next: i64,
         high: i64,
     ) -> Writer {
-        Writer { path, db, row, shelf, segments, shared, next, high, waiting: Vec::new(), due: None, wary: false, crowd: 0 }
+        Writer {
+            path,
+            db,
+            row,
+            shelf,
+            segments,
+            shared,
+            next,
+            high,
+            waiting: Vec::new(),
+            due: None,
+            wary: false,
+            crowd: 0,
+        }
     }
 
     /// Until every sender is gone.

@@ -35,7 +35,7 @@ fn answer(line: &str) -> Answer {
 }
 
 fn own() -> Identity {
-    Identity { names: vec!["gw.corp.test".parse().unwrap()], addresses: vec!["198.51.100.1".parse().unwrap()], listening: vec!["127.0.0.2:2525".parse().unwrap(), "198.51.100.1:25".parse().unwrap()] }
+    Identity { names: vec!["gw.corp.test".parse().unwrap()], addresses: vec!["198.51.100.1".parse().unwrap(), "198.51.100.9".parse().unwrap()], listening: vec!["127.0.0.2:2525".parse().unwrap(), "198.51.100.1:25".parse().unwrap()] }
 }
 
 /// Asks for what is needed until nothing is; A and AAAA that the zone does not name are NODATA.
@@ -137,6 +137,8 @@ fn own_hosts_take_with_them_what_is_not_better() {
 fn mail_to_ourselves_is_a_loop_with_the_cycle_named() {
     check("x.test MX 10 gw.corp.test, 20 b.test ; b.test A 192.0.2.2", "554 5.4.6 [internal] mail loop: x.test → MX 10 gw.corp.test → this gateway → x.test");
     check("x.test A 198.51.100.1", "554 5.4.6 [internal] mail loop: x.test → MX 0 x.test [198.51.100.1] → this gateway → x.test");
+    // A public address that NAT leads to another port of ours.
+    check("x.test A 198.51.100.9", "554 5.4.6 [internal] mail loop: x.test → MX 0 x.test [198.51.100.9] → this gateway → x.test");
     check_with("[[domain]]\nname = \"x.test\"\nnext_hops = [\"127.0.0.2:2525\"]", "x.test", "", "554 5.4.6 [internal] mail loop: x.test → 127.0.0.2:2525 (domain x.test (settings line 1)) → this gateway → x.test");
     check_with("[[domain]]\nname = \"x.test\"\nnext_hops = [\"inside.test:2525\"]", "x.test", "inside.test A 127.0.0.2", "554 5.4.6 [internal] mail loop: x.test → inside.test [127.0.0.2] (domain x.test (settings line 1)) → this gateway → x.test");
     check_with("[route.other]\nnext_hops = [\"gw.corp.test\"]", "x.test", "", "554 5.4.6 [internal] mail loop: x.test → gw.corp.test:25 (route.other) → this gateway → x.test");
@@ -150,7 +152,7 @@ fn a_better_host_that_is_not_known_makes_a_loop_temporary() {
 
 #[test]
 fn mail_for_the_internet_goes_to_no_private_address() {
-    for address in ["10.0.0.1", "127.0.0.1", "192.168.1.1", "169.254.1.1", "0.0.0.0", "100.64.0.1", "224.0.0.1", "255.255.255.255"] {
+    for address in ["10.0.0.1", "127.0.0.1", "192.168.1.1", "169.254.1.1", "0.0.0.0", "100.64.0.1", "100.127.0.1", "224.0.0.1", "255.255.255.255"] {
         check(&format!("x.test A {address}"), &format!("551 5.4.6 [internal] private or loopback address: x.test: x.test [{address}] (preference 0): private or loopback address"));
     }
     for address in ["::1", "fd00::1", "fe80::1", "ff02::1", "::", "::ffff:10.0.0.1"] {

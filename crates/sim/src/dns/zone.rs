@@ -54,14 +54,14 @@ impl Zone {
         self.rules.iter().any(|rule| rule.owner == name)
     }
 
-    /// The first name whose A or AAAA record holds this address.
+    /// The first name whose A or AAAA record holds this address; a wildcard is no name.
     pub fn name_of(&self, address: std::net::IpAddr) -> Option<&str> {
         let holds = |rule: &&Rule| match &rule.what {
             What::Data { data: RData::A(a), .. } => address == a.0,
             What::Data { data: RData::AAAA(a), .. } => address == a.0,
             _ => false,
         };
-        self.rules.iter().find(holds).map(|rule| rule.owner.as_str())
+        self.rules.iter().filter(|rule| !rule.owner.starts_with('*')).find(holds).map(|rule| rule.owner.as_str())
     }
 
     /// Adds the lines of `other` for owners that have none here.

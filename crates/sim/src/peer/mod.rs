@@ -12,3 +12,4 @@ mod session;
 pub use received::Received;
 pub use script::Script;
 pub use server::Peer;
+pub(crate) use server::name_for;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -149,7 +149,7 @@ impl Drop for Peer {
 
 impl Shared {
     fn new(address: SocketAddr, script: Script, records: Arc<Records>) -> io::Result<Self> {
-        let hostname = script.hostname.clone().unwrap_or_else(|| name_for(address));
+        let hostname = script.hostname.clone().unwrap_or_else(|| name_for(address.ip()));
         let tls = match script.tls {
             Tls::Absent => None,
             _ => Some(certificate::make(&hostname, &script.certificate).map_err(io::Error::other)?),
@@ -235,9 +235,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1024)
 }
 
-/// `peer-127-0-0-11.test`
-fn name_for(address: SocketAddr) -> String {
-    format!("peer-{}.test", address.ip().to_string().replace(['.', ':'], "-"))
+/// What a peer calls itself if nobody names it: `peer-127-0-0-11.test`.
+pub(crate) fn name_for(address: IpAddr) -> String {
+    format!("peer-{}.test", address.to_string().replace(['.', ':'], "-"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

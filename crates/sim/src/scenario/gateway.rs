@@ -42,6 +42,11 @@ impl Gateway {
     /// Starts it and waits until it is well.
     pub(super) async fn start(&mut self) -> Result<(), String> {
         let told = |error: io::Error| format!("{} can not be started: {error}", self.program.path().display());
+        if let Some(control) = self.control
+            && TcpStream::connect(control).await.is_ok()
+        {
+            return Err(format!("another program listens at {control}: is a gateway running on this machine?"));
+        }
         let output = File::options().create(true).append(true).open(self.output()).map_err(told)?;
         let child = Command::new(self.program.path())
             .args(["run", "--config"])

@@ -8,7 +8,7 @@ use std::{
 use super::{PeerPart, Scenario, config, step::client_name};
 use crate::{
     dns::{Server, Zone},
-    peer::{Peer, Received, Script},
+    peer::{Peer, Received, Script, name_for},
 };
 
 /// Running DNS and peers. They stop when it is dropped.
@@ -16,7 +16,7 @@ use crate::{
 pub struct Lab {
     dns: Server,
     peers: Vec<(PeerPart, Peer)>,
-    /// The names of clients and of the gateway, for zones that do not speak of them.
+    /// The names of clients, peers and the gateway, for zones that do not speak of them.
     usual: Zone,
     zone: Zone,
 }
@@ -100,20 +100,28 @@ fn filled(zone: &str, usual: &Zone) -> Result<Zone, String> {
     Ok(zone)
 }
 
-/// Clients and the gateway have names that lead to their addresses and back, unless the zone speaks of them.
+/// Clients, peers and the gateway have names that lead to their addresses and back, unless the zone speaks of them.
 fn usual(scenario: &Scenario) -> Result<Zone, String> {
-    let mut lines = String::from("gw.corp.test A 127.0.0.2\n2.0.0.127.in-addr.arpa PTR gw.corp.test\n");
-    for (source, helo) in scenario.steps.iter().filter_map(super::Step::client) {
-        let kind = if source.is_ipv4() { "A" } else { "AAAA" };
-        // A greeting need not be a name at all ("[127.0.1.10]", "localhost"): then only the usual name leads back.
+    let zone: Zone = scenario.zone.parse().map_err(|complaint| format!("zone, {complaint}"))?;
+    let gateway = (IpAddr::from([127, 0, 0, 2]), "gw.corp.test".to_owned());
+    // A greeting need not be a name at all ("[127.0.1.10]", "localhost"): then only the usual name leads back.
+    let named = |(source, helo): (IpAddr, String)| {
         let name = if helo.contains('.') && !helo.starts_with('[') { helo } else { client_name(source) };
-        lines += &format!("{name} {kind} {source}\n{} PTR {name}\n", reverse(source));
-    }
-    // A name that the zone could not hold is simply not listed; the scenario says what it wants instead.
+        (source, name)
+    };
+    let clients = scenario.steps.iter().filter_map(super::Step::client).map(named);
+    let peers = scenario.peers.iter().map(|peer| {
+        let address = peer.address.ip();
+        (address, zone.name_of(address).map_or_else(|| name_for(address), str::to_owned))
+    });
     let mut usual = Zone::default();
-    for line in lines.lines() {
-        if let Ok(zone) = line.parse() {
-            usual.fill(zone);
+    for (address, name) in std::iter::once(gateway).chain(clients).chain(peers) {
+        let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+        for line in [format!("{name} {kind} {address}"), format!("{} PTR {name}", reverse(address))] {
+            // A name that no zone could hold is simply not listed: greeting with it may be what the scenario is about.
+            if let Ok(line) = line.parse() {
+                usual.fill(line);
+            }
         }
     }
     Ok(usual)
@@ -153,6 +161,10 @@ mod tests {
         };
         assert!(scenario("").lists("10.1.0.127.in-addr.arpa"));
         assert_eq!(scenario("").name_of("127.0.1.10".parse().unwrap()), Some("out.big.test"));
+        let peer = "[[peer]]\naddress = \"127.0.0.20:2525\"";
+        let zone = usual(&Scenario::parse(peer).unwrap()).unwrap();
+        assert_eq!(zone.name_of("127.0.0.20".parse().unwrap()), Some("peer-127-0-0-20.test"));
+        assert!(zone.lists("20.0.0.127.in-addr.arpa"));
         assert_eq!(scenario("out.big.test TXT x").name_of("127.0.1.10".parse().unwrap()), None);
     }
 }

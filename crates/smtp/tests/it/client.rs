@@ -60,7 +60,9 @@ fn name(event: &Event) -> String {
         Event::Final(reply) => format!("final {reply}"),
         Event::Refused(failure) => format!("refused {failure}"),
         Event::NoRecipients => "no recipients".to_owned(),
-        Event::Failed(failure) => format!("failed {failure}{}", if failure.maybe_delivered { " maybe delivered" } else { "" }),
+        Event::Failed(failure) => {
+            format!("failed {failure}{}", if failure.maybe_delivered { " maybe delivered" } else { "" })
+        }
         Event::Quit => "quit".to_owned(),
     }
 }
@@ -91,7 +93,8 @@ pub(crate) fn plan(words: &[&str], size: u64) -> MessagePlan {
 }
 
 fn options(words: &str) -> Options {
-    let mut options = Options { ehlo: "gw.test".to_owned(), peer: "mx.test".to_owned(), tls: Tls::Off, credentials: None };
+    let mut options =
+        Options { ehlo: "gw.test".to_owned(), peer: "mx.test".to_owned(), tls: Tls::Off, credentials: None };
     for word in words.split_whitespace() {
         match word {
             "offer" => options.tls = Tls::Offer,
@@ -131,7 +134,8 @@ fn run(words: &str, script: &str, cut: impl Fn(usize) -> bool) -> Driver {
         assert_eq!(said.split_terminator("\r\n").collect::<Vec<_>>(), expected("C:"), "before line {until}");
         let events = std::mem::take(&mut driver.events);
         let expected = expected("E:");
-        let fits = events.len() == expected.len() && events.iter().zip(&expected).all(|(event, expected)| event.starts_with(expected));
+        let fits = events.len() == expected.len()
+            && events.iter().zip(&expected).all(|(event, expected)| event.starts_with(expected));
         assert!(fits, "expected {expected:#?}\ngot {events:#?}");
         at = until;
     }
@@ -333,9 +337,19 @@ fn what_the_peer_cannot_take_is_refused_without_a_word_to_it() {
 
 #[test]
 fn an_old_server_is_greeted_with_helo() {
-    check("", &format!("{GREETING}S: 502 what?\nC: HELO gw.test\nS: 250 mx\nE: ready\n> send <> a@b.test : x\nC: MAIL FROM:<>"));
+    check(
+        "",
+        &format!(
+            "{GREETING}S: 502 what?\nC: HELO gw.test\nS: 250 mx\nE: ready\n> send <> a@b.test : x\nC: MAIL FROM:<>"
+        ),
+    );
     check("offer", &format!("{GREETING}S: 500\nC: HELO gw.test\nS: 250\nE: ready"));
-    check("", &format!("{GREETING}S: 550 5.7.1 your name does not resolve\nC: QUIT\nE: failed 550 5.7.1 [mx.test] your name does not resolve at EHLO"));
+    check(
+        "",
+        &format!(
+            "{GREETING}S: 550 5.7.1 your name does not resolve\nC: QUIT\nE: failed 550 5.7.1 [mx.test] your name does not resolve at EHLO"
+        ),
+    );
     check("", "S: 554 5.7.1 no\nC: QUIT\nE: banner 554\nE: failed 554 5.7.1 [mx.test] no at banner");
 }
 
@@ -347,8 +361,16 @@ fn tls_is_used_if_offered_and_insisted_on_if_required() {
     run("offer", &format!("{offered}{rest}"), |_| false);
     run("", &format!("{offered}E: ready"), |_| false);
     run("offer", &format!("{offered}C: STARTTLS\nS: 454 later\nE: ready"), |_| false);
-    check("require", &format!("{offered}C: STARTTLS\nS: 454 4.7.0 later\nC: QUIT\nE: failed 454 4.7.0 [mx.test] later at STARTTLS"));
-    check("require", &format!("{GREETING}S: 250 mx\nC: QUIT\nE: failed 451 4.7.6 [internal] STARTTLS required but not advertised at STARTTLS"));
+    check(
+        "require",
+        &format!("{offered}C: STARTTLS\nS: 454 4.7.0 later\nC: QUIT\nE: failed 454 4.7.0 [mx.test] later at STARTTLS"),
+    );
+    check(
+        "require",
+        &format!(
+            "{GREETING}S: 250 mx\nC: QUIT\nE: failed 451 4.7.6 [internal] STARTTLS required but not advertised at STARTTLS"
+        ),
+    );
     run("offer", &format!("{offered}C: STARTTLS\nS: 220 go\nS: 250 injected\nE: failed 451 4.7.5"), |_| false);
 }
 
@@ -356,25 +378,65 @@ fn tls_is_used_if_offered_and_insisted_on_if_required() {
 fn auth_is_said_first_and_its_secrets_are_not_recorded() {
     let plain = format!("{GREETING}S: 250-mx\nS: 250 AUTH LOGIN PLAIN\nC: AUTH PLAIN AGEAc2VjcmV0\n");
     check("auth", &format!("{plain}S: 235 2.7.0 ok\nE: ready"));
-    check("auth", &format!("{plain}S: 535 5.7.8 wrong\nC: QUIT\nE: failed 451 4.7.8 [internal] authentication with the relay host failed: mx.test said 535 5.7.8 wrong at AUTH"));
-    let login = format!("{GREETING}S: 250-mx\nS: 250 AUTH=LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: YQ==\nS: 334 UGFzc3dvcmQ6\nC: c2VjcmV0\n");
+    check(
+        "auth",
+        &format!(
+            "{plain}S: 535 5.7.8 wrong\nC: QUIT\nE: failed 451 4.7.8 [internal] authentication with the relay host failed: mx.test said 535 5.7.8 wrong at AUTH"
+        ),
+    );
+    let login = format!(
+        "{GREETING}S: 250-mx\nS: 250 AUTH=LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: YQ==\nS: 334 UGFzc3dvcmQ6\nC: c2VjcmV0\n"
+    );
     check("auth", &format!("{login}S: 235\nE: ready"));
     check("auth", &format!("{login}S: 334\nE: failed 451 4.5.0"));
-    check("auth", &format!("{GREETING}S: 250 mx\nC: QUIT\nE: failed 451 4.7.8 [internal] authentication with the relay host failed: the peer offers neither"));
-    check("auth offer", &format!("{GREETING}S: 250-mx\nS: 250 AUTH PLAIN\nC: QUIT\nE: failed 451 4.7.8 [internal] authentication with the relay host failed: no TLS"));
+    check(
+        "auth",
+        &format!(
+            "{GREETING}S: 250 mx\nC: QUIT\nE: failed 451 4.7.8 [internal] authentication with the relay host failed: the peer offers neither"
+        ),
+    );
+    check(
+        "auth offer",
+        &format!(
+            "{GREETING}S: 250-mx\nS: 250 AUTH PLAIN\nC: QUIT\nE: failed 451 4.7.8 [internal] authentication with the relay host failed: no TLS"
+        ),
+    );
 }
 
 #[test]
 fn a_lost_connection_says_at_which_stage_and_with_which_words() {
     check("", "> eof\nE: failed 451 4.4.2 [internal] no banner: closed by mx.test after 5.2 s at banner");
-    check("", &format!("{GREETING}> timeout 300000\nE: failed 451 4.4.2 [internal] no HELO/EHLO response: timed out after 300 s; its last words: 220 mx at EHLO"));
+    check(
+        "",
+        &format!(
+            "{GREETING}> timeout 300000\nE: failed 451 4.4.2 [internal] no HELO/EHLO response: timed out after 300 s; its last words: 220 mx at EHLO"
+        ),
+    );
     check("", &format!("{GREETING}S: 421 4.3.2 going down\nE: failed 421 4.3.2 [mx.test] going down at EHLO"));
-    check("", &format!("{GREETING}S: HTTP/1.1 400\nE: failed 451 4.5.0 [internal] not an SMTP reply: \"HTTP/1.1 400\\r\\n\" at EHLO"));
-    check("", &format!("{GREETING}S: 354 what\nE: failed 451 4.5.0 [internal] not an SMTP reply: unexpected here: 354 what at EHLO"));
+    check(
+        "",
+        &format!(
+            "{GREETING}S: HTTP/1.1 400\nE: failed 451 4.5.0 [internal] not an SMTP reply: \"HTTP/1.1 400\\r\\n\" at EHLO"
+        ),
+    );
+    check(
+        "",
+        &format!(
+            "{GREETING}S: 354 what\nE: failed 451 4.5.0 [internal] not an SMTP reply: unexpected here: 354 what at EHLO"
+        ),
+    );
     greeted("", "S: 421 idle too long\nE: failed 421 4.0.0 [mx.test] idle too long at MAIL FROM");
-    greeted("", "S: 554 5.7.1 go away\nE: failed 451 4.4.2 [internal] connection closed by remote host: it said 554 5.7.1 go away");
+    greeted(
+        "",
+        "S: 554 5.7.1 go away\nE: failed 451 4.4.2 [internal] connection closed by remote host: it said 554 5.7.1 go away",
+    );
     greeted("", "> quit\nC: QUIT\n> eof\nE: quit");
-    check("require", &format!("{GREETING}S: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\n> reset\nE: failed 451 4.4.2 [internal] no STARTTLS response: connection reset by peer"));
+    check(
+        "require",
+        &format!(
+            "{GREETING}S: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\n> reset\nE: failed 451 4.4.2 [internal] no STARTTLS response: connection reset by peer"
+        ),
+    );
 }
 
 #[test]
@@ -390,8 +452,16 @@ fn after_the_content_is_said_a_lost_reply_may_mean_delivered() {
          C: .
          E: recipient 0
          E: go ahead\n";
-    greeted("PIPELINING", &format!("{data}> eof\nE: failed 451 4.4.2 [internal] no final reply: the message may be delivered twice: closed by mx.test after 5.2 s; its last words: 354 at final reply maybe delivered"));
-    greeted("PIPELINING", &format!("{data}S: 421 4.3.0 shutting down\nE: failed 421 4.3.0 [mx.test] shutting down at final reply"));
+    greeted(
+        "PIPELINING",
+        &format!(
+            "{data}> eof\nE: failed 451 4.4.2 [internal] no final reply: the message may be delivered twice: closed by mx.test after 5.2 s; its last words: 354 at final reply maybe delivered"
+        ),
+    );
+    greeted(
+        "PIPELINING",
+        &format!("{data}S: 421 4.3.0 shutting down\nE: failed 421 4.3.0 [mx.test] shutting down at final reply"),
+    );
     let chunk = "> send <> c@d.test small : x
          C: MAIL FROM:<>
          C: RCPT TO:<c@d.test>
@@ -399,8 +469,16 @@ fn after_the_content_is_said_a_lost_reply_may_mean_delivered() {
          C: x
          E: go ahead\n";
     // The client's last octets have no CRLF: as a line they end with the text.
-    greeted("PIPELINING, CHUNKING", &format!("{chunk}> eof\nE: failed 451 4.4.2 [internal] no final reply: the message may be delivered twice: closed by mx.test after 5.2 s; its last words: 250 mx.test PIPELINING CHUNKING HELP at MAIL FROM maybe delivered"));
-    greeted("PIPELINING, CHUNKING", &format!("{chunk}S: 550 no\n> eof\nE: failed 451 4.4.2 [internal] no RCPT TO response"));
+    greeted(
+        "PIPELINING, CHUNKING",
+        &format!(
+            "{chunk}> eof\nE: failed 451 4.4.2 [internal] no final reply: the message may be delivered twice: closed by mx.test after 5.2 s; its last words: 250 mx.test PIPELINING CHUNKING HELP at MAIL FROM maybe delivered"
+        ),
+    );
+    greeted(
+        "PIPELINING, CHUNKING",
+        &format!("{chunk}S: 550 no\n> eof\nE: failed 451 4.4.2 [internal] no RCPT TO response"),
+    );
 }
 
 #[test]
@@ -442,8 +520,22 @@ fn a_refused_chunk_ends_the_message() {
 
 #[test]
 fn the_transcript_holds_every_line_and_no_content() {
-    let script = format!("{GREETING}S: 250 mx\nE: ready\n> send <> a@b.test : secret words\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<a@b.test>\nS: 250\nC: DATA\nE: recipient\nS: 354\nC: secret words\nC: .\nE: go ahead\n> eof\nE: failed");
+    let script = format!(
+        "{GREETING}S: 250 mx\nE: ready\n> send <> a@b.test : secret words\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<a@b.test>\nS: 250\nC: DATA\nE: recipient\nS: 354\nC: secret words\nC: .\nE: go ahead\n> eof\nE: failed"
+    );
     let driver = run("", &script, |_| false);
-    let expected = ["Server 220 mx", "Client EHLO gw.test", "Server 250 mx", "Client MAIL FROM:<>", "Server 250", "Client RCPT TO:<a@b.test>", "Server 250", "Client DATA", "Server 354", "Client <12 bytes of content>", "Note closed by mx.test after 5.2 s"];
+    let expected = [
+        "Server 220 mx",
+        "Client EHLO gw.test",
+        "Server 250 mx",
+        "Client MAIL FROM:<>",
+        "Server 250",
+        "Client RCPT TO:<a@b.test>",
+        "Server 250",
+        "Client DATA",
+        "Server 354",
+        "Client <12 bytes of content>",
+        "Note closed by mx.test after 5.2 s",
+    ];
     assert_eq!(driver.events, expected);
 }

@@ -32,14 +32,45 @@ impl Random {
 }
 
 const COMMANDS: [&[u8]; 20] = [
-    b"EHLO x\r\n", b"HELO x\r\n", b"MAIL FROM:<a@b.test>\r\n", b"MAIL FROM:<> SIZE=5 BODY=BINARYMIME\r\n", b"RCPT TO:<c@d.test>\r\n",
-    b"RCPT TO:<refused@d.test>\r\n", b"DATA\r\n", b"BDAT 5\r\n", b"BDAT 0 LAST\r\n", b"BDAT 99999999999999999999\r\n", b"RSET\r\n",
-    b"NOOP\r\n", b"STARTTLS\r\n", b"AUTH PLAIN\r\n", b"AUTH LOGIN\r\n", b"AGEAc2VjcmV0\r\n", b"*\r\n", b"line\r\n.\r\n", b"MAIL FROM:<\"\\\xff>\r\n", b"VRFY \xc3\xbc\r\n",
+    b"EHLO x\r\n",
+    b"HELO x\r\n",
+    b"MAIL FROM:<a@b.test>\r\n",
+    b"MAIL FROM:<> SIZE=5 BODY=BINARYMIME\r\n",
+    b"RCPT TO:<c@d.test>\r\n",
+    b"RCPT TO:<refused@d.test>\r\n",
+    b"DATA\r\n",
+    b"BDAT 5\r\n",
+    b"BDAT 0 LAST\r\n",
+    b"BDAT 99999999999999999999\r\n",
+    b"RSET\r\n",
+    b"NOOP\r\n",
+    b"STARTTLS\r\n",
+    b"AUTH PLAIN\r\n",
+    b"AUTH LOGIN\r\n",
+    b"AGEAc2VjcmV0\r\n",
+    b"*\r\n",
+    b"line\r\n.\r\n",
+    b"MAIL FROM:<\"\\\xff>\r\n",
+    b"VRFY \xc3\xbc\r\n",
 ];
 
 const REPLIES: [&[u8]; 16] = [
-    b"220 mx\r\n", b"250 ok\r\n", b"250-mx\r\n", b"250-PIPELINING\r\n250-CHUNKING\r\n", b"250-SIZE 99999999999999999999\r\n", b"250 8BITMIME\r\n",
-    b"250-STARTTLS\r\n", b"250-AUTH LOGIN PLAIN\r\n", b"354 go\r\n", b"334 \r\n", b"235 ok\r\n", b"421 no\r\n", b"550 5.1.1 no\r\n", b"451 later\r\n", b"250\xff\r\n", b"250",
+    b"220 mx\r\n",
+    b"250 ok\r\n",
+    b"250-mx\r\n",
+    b"250-PIPELINING\r\n250-CHUNKING\r\n",
+    b"250-SIZE 99999999999999999999\r\n",
+    b"250 8BITMIME\r\n",
+    b"250-STARTTLS\r\n",
+    b"250-AUTH LOGIN PLAIN\r\n",
+    b"354 go\r\n",
+    b"334 \r\n",
+    b"235 ok\r\n",
+    b"421 no\r\n",
+    b"550 5.1.1 no\r\n",
+    b"451 later\r\n",
+    b"250\xff\r\n",
+    b"250",
 ];
 
 #[test]
@@ -72,7 +103,10 @@ fn random_servers_do_not_break_the_client() {
     let now = Time(0);
     for round in 0..500 {
         let tls = [Tls::Off, Tls::Offer, Tls::Require][random.below(3)];
-        let mut client = Client::new(Options { ehlo: "gw.test".to_owned(), peer: "mx.test".to_owned(), tls, credentials: None }, now);
+        let mut client = Client::new(
+            Options { ehlo: "gw.test".to_owned(), peer: "mx.test".to_owned(), tls, credentials: None },
+            now,
+        );
         if round % 4 != 0 {
             client.receive(b"220 mx\r\n250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n", now);
         }

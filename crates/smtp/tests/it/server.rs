@@ -52,7 +52,9 @@ impl Desk {
                 self.server.refuse(refusal(550, "5.7.1", "no"));
             }
             Event::Mail(mail) => self.server.answer(Reply::new(250, "2.1.0", format!("hello {}", mail.sender))),
-            Event::Rcpt(rcpt) if rcpt.address.local() == "refused" => self.server.refuse(refusal(550, "5.1.1", "unknown")),
+            Event::Rcpt(rcpt) if rcpt.address.local() == "refused" => {
+                self.server.refuse(refusal(550, "5.1.1", "unknown"))
+            }
             Event::Rcpt(_) => self.server.accept(),
             Event::Content => {
                 let mut piece = self.server.take_content();
@@ -155,7 +157,8 @@ fn run(words: &str, script: &str, cut: impl Fn(usize) -> bool) -> Vec<String> {
         }
         let said = String::from_utf8(desk.said.clone()).unwrap();
         let said: Vec<&str> = said.split_terminator("\r\n").collect();
-        let fits = said.len() == group.expected.len() && said.iter().zip(&group.expected).all(|(said, expected)| said.starts_with(expected.as_str()));
+        let fits = said.len() == group.expected.len()
+            && said.iter().zip(&group.expected).all(|(said, expected)| said.starts_with(expected.as_str()));
         assert!(fits, "expected {:#?}\nsaid {said:#?}", group.expected);
         assert!(desk.server.output().is_empty());
         if !group.messages.is_empty() || !desk.messages.is_empty() {
@@ -311,7 +314,12 @@ fn wrong_commands_are_named() {
 
 #[test]
 fn a_broken_line_ends_the_session_and_what_follows_is_not_looked_at() {
-    for (broken, name) in [("NOOP\\nMAIL FROM:<>", "bare LF"), ("NOOP\\rx", "bare CR"), ("NO\\0OP", "NUL"), ("RSET\\r\\r\\nNOOP", "bare CR")] {
+    for (broken, name) in [
+        ("NOOP\\nMAIL FROM:<>", "bare LF"),
+        ("NOOP\\rx", "bare CR"),
+        ("NO\\0OP", "NUL"),
+        ("RSET\\r\\r\\nNOOP", "bare CR"),
+    ] {
         let events = greeted(&format!("C: NOOP\nC: {broken}\nC: NOOP\nC: QUIT\nS: 250 2.0.0\nS: 500 5.5.2 {name}"));
         assert!(events.last().unwrap().starts_with("Violation(B") || events.last().unwrap() == "Violation(Nul)");
     }
@@ -564,7 +572,10 @@ fn auth_in_all_its_forms() {
     );
     check("auth-in-the-clear", &format!("{hello}C: AUTH LOGIN YQ==\nS: 334 UGFzc3dvcmQ6\nC: c2VjcmV0\nS: 235"));
     let response = "AGEAc2VjcmV0";
-    let events = check("auth-in-the-clear", &format!("{hello}C: AUTH PLAIN {}\nC: AUTHPLAIN {response}\nS: 500 5.5.2 line\nS: 500", "A".repeat(13_000)));
+    let events = check(
+        "auth-in-the-clear",
+        &format!("{hello}C: AUTH PLAIN {}\nC: AUTHPLAIN {response}\nS: 500 5.5.2 line\nS: 500", "A".repeat(13_000)),
+    );
     assert!(!format!("{events:?}").contains(response), "a secret in the log");
 }
 
@@ -588,7 +599,11 @@ fn content_before_our_go_ahead_ends_the_session() {
         |_| false,
     );
     assert_eq!(events.last().unwrap(), "Violation(ImproperPipelining)");
-    run("auth-in-the-clear", "S: 220\nC: HELO x\nC: AUTH PLAIN\nC: AGEAc2VjcmV0\nS: 250\nS: 554 5.5.1 improper", |_| false);
+    run(
+        "auth-in-the-clear",
+        "S: 220\nC: HELO x\nC: AUTH PLAIN\nC: AGEAc2VjcmV0\nS: 250\nS: 554 5.5.1 improper",
+        |_| false,
+    );
 }
 
 #[test]

@@ -18,7 +18,8 @@ fn cut(folder: &Path, faults: &Faults) -> tempfile::TempDir {
     }
     let mut wal = fs::File::options().append(true).open(copy.path().join("spool.db-wal")).unwrap();
     wal.write_all(&[0xA5; 5_000]).unwrap();
-    let files: Vec<PathBuf> = fs::read_dir(folder.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<PathBuf> =
+        fs::read_dir(folder.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect();
     for path in files {
         let to = copy.path().join("segments").join(path.file_name().unwrap());
         // Removed between listing and copying: its mail is gone.
@@ -69,13 +70,19 @@ async fn whatever_moment_the_power_fails_acknowledged_mail_is_there() {
     for (promised, copy) in copies.into_iter().rev().take(20) {
         let store = open(copy.path());
         // The copy takes a moment, in which a delivered message's file may go: of the others nothing may be missing.
-        let missing: Vec<_> = store.alerts().into_iter().filter(|alert| alert.message.is_none_or(|id| promised.contains(&id))).collect();
+        let missing: Vec<_> =
+            store.alerts().into_iter().filter(|alert| alert.message.is_none_or(|id| promised.contains(&id))).collect();
         assert!(missing.is_empty(), "{missing:?}");
         let found = due(&store, "a.test");
         let there: HashSet<AuditId> = ids(&found).into_iter().collect();
         let lost: Vec<_> = promised.iter().filter(|id| !there.contains(id)).collect();
         assert!(lost.is_empty(), "lost {lost:?}");
-        assert!(found.iter().filter(|delivery| promised.contains(&delivery.message.id)).all(|delivery| whole(&store, delivery)));
+        assert!(
+            found
+                .iter()
+                .filter(|delivery| promised.contains(&delivery.message.id))
+                .all(|delivery| whole(&store, delivery))
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::*;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use store::{Disk, Faults, Operation, Order, Action, Selection, State};
+use store::{Action, Disk, Faults, Operation, Order, Selection, State};
 
 fn faulty(folder: &Path) -> (Store, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
@@ -151,24 +151,39 @@ async fn set_aside(length: usize, damage: impl Fn(&Path)) {
     let listed = store.list(&Selection { state: Some(State::SetAside), ..Default::default() }, 9, None).unwrap();
     assert_eq!(listed[0].id, id(1));
     assert!(listed[0].status.contains("set aside"), "{}", listed[0].status);
-    let order = Order { action: Action::Delete, selection: Selection { ids: vec![id(1)], ..Default::default() }, by: "alice".into(), at: Time(1), dry_run: false };
+    let order = Order {
+        action: Action::Delete,
+        selection: Selection { ids: vec![id(1)], ..Default::default() },
+        by: "alice".into(),
+        at: Time(1),
+        dry_run: false,
+    };
     assert_eq!(store.order(order, |_| {}).await.unwrap(), 1);
     assert_eq!(store.usage().held, 0);
 }
 
 #[tokio::test]
 async fn damaged_content_in_a_row_is_set_aside() {
-    set_aside(LENGTHS[0], |folder| tamper(folder, &format!("UPDATE message SET content = zeroblob(500) WHERE id = {}", id(1).to_i64()))).await;
+    set_aside(LENGTHS[0], |folder| {
+        tamper(folder, &format!("UPDATE message SET content = zeroblob(500) WHERE id = {}", id(1).to_i64()))
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_damaged_envelope_is_set_aside() {
-    set_aside(LENGTHS[0], |folder| tamper(folder, &format!("UPDATE message SET envelope = '{{' WHERE id = {}", id(1).to_i64()))).await;
+    set_aside(LENGTHS[0], |folder| {
+        tamper(folder, &format!("UPDATE message SET envelope = '{{' WHERE id = {}", id(1).to_i64()))
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn damaged_recipients_are_set_aside() {
-    set_aside(LENGTHS[0], |folder| tamper(folder, &format!("UPDATE delivery SET recipients = 'x' WHERE message = {}", id(1).to_i64()))).await;
+    set_aside(LENGTHS[0], |folder| {
+        tamper(folder, &format!("UPDATE delivery SET recipients = 'x' WHERE message = {}", id(1).to_i64()))
+    })
+    .await;
 }
 
 #[tokio::test]

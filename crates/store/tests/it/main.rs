@@ -1,5 +1,8 @@
 //! The store's promises, tried on a disk that breaks, a power that fails and a queue that is tampered with.
 
+// clippy.toml allows these in #[test] functions only, not in what they share.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod crash;
 mod disk;
 mod queue;
@@ -32,7 +35,14 @@ fn recipient(address: &str) -> Recipient {
 
 fn envelope(sender: &str) -> Envelope {
     let sender: Address = sender.parse().unwrap();
-    Envelope { sender: ReversePath::Address(sender), body: Body::SevenBit, smtputf8: false, ret: None, envid: None, origin: Origin::internal() }
+    Envelope {
+        sender: ReversePath::Address(sender),
+        body: Body::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+        origin: Origin::internal(),
+    }
 }
 
 fn event(id: AuditId, kind: &str) -> Event {
@@ -50,7 +60,9 @@ async fn commit(store: &Store, id: AuditId, length: usize, lanes: &[&str]) -> Re
     for piece in content(id, length).chunks(777) {
         draft.write(piece)?;
     }
-    let deliveries = lanes.iter().map(|lane| NewDelivery { lane: (*lane).to_owned(), recipients: vec![recipient(&format!("user@{lane}"))] });
+    let deliveries = lanes
+        .iter()
+        .map(|lane| NewDelivery { lane: (*lane).to_owned(), recipients: vec![recipient(&format!("user@{lane}"))] });
     draft.commit(envelope("ann@corp.test"), deliveries.collect(), Time(1000), vec![event(id, "accept")]).await
 }
 

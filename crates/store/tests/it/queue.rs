@@ -53,7 +53,9 @@ async fn lanes_tell_first_due_time_and_count() {
     commit(&store, id(2), 10, &["b.test"]).await.unwrap();
     let later = |n| Settle { message: id(n), n: 0, outcome: later(5000 + i64::from(n)), events: Vec::new() };
     store.settle(later(1)).await.unwrap();
-    let seen = |store: &Store| store.lanes().unwrap().into_iter().map(|lane| (lane.lane, lane.due.ms(), lane.count)).collect::<Vec<_>>();
+    let seen = |store: &Store| {
+        store.lanes().unwrap().into_iter().map(|lane| (lane.lane, lane.due.ms(), lane.count)).collect::<Vec<_>>()
+    };
     assert_eq!(seen(&store), [("a.test".to_owned(), 1000, 1), ("b.test".to_owned(), 1000, 2)]);
     store.settle(later(2)).await.unwrap();
     assert_eq!(seen(&store)[1], ("b.test".to_owned(), 5001, 2));
@@ -158,7 +160,10 @@ fn by(action: Action, selection: Selection) -> Order {
 async fn selections_mean_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let store = queue_of_three(folder.path()).await;
-    store.order(by(Action::Hold { why: "suspect".into() }, Selection { ids: vec![id(1)], ..Default::default() }), |_| {}).await.unwrap();
+    store
+        .order(by(Action::Hold { why: "suspect".into() }, Selection { ids: vec![id(1)], ..Default::default() }), |_| {})
+        .await
+        .unwrap();
     let check = |selection: Selection, expected: &[u16]| {
         let found: Vec<AuditId> = store.list(&selection, 10, None).unwrap().iter().map(|entry| entry.id).collect();
         assert_eq!(found, expected.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{selection:?}");
@@ -181,7 +186,10 @@ async fn selections_mean_what_they_say() {
 async fn a_dry_run_counts_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = queue_of_three(folder.path()).await;
-    let order = Order { dry_run: true, ..by(Action::Delete, Selection { recipient: Some("b.test".into()), ..Default::default() }) };
+    let order = Order {
+        dry_run: true,
+        ..by(Action::Delete, Selection { recipient: Some("b.test".into()), ..Default::default() })
+    };
     assert_eq!(store.order(order.clone(), |_| {}).await.unwrap(), 2);
     assert_eq!(store.usage().queued, 3);
     assert_eq!(store.order(Order { dry_run: false, ..order }, |_| {}).await.unwrap(), 2);
@@ -212,7 +220,13 @@ async fn retry_makes_due_and_reroute_moves() {
     let store = queue_of_three(folder.path()).await;
     store.settle(Settle { message: id(2), n: 0, outcome: later(9000), events: Vec::new() }).await.unwrap();
     assert!(due(&store, "b.test").is_empty());
-    assert_eq!(store.order(by(Action::Retry, Selection { lane: Some("b.test".into()), ..Default::default() }), |_| {}).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .order(by(Action::Retry, Selection { lane: Some("b.test".into()), ..Default::default() }), |_| {})
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(due(&store, "b.test")[0].attempts, 3, "the timetable stays");
     let lane = Action::Reroute { lane: "relay.test".into() };
     assert_eq!(store.order(by(lane, Selection::default()), |_| {}).await.unwrap(), 3);
@@ -245,4 +259,16 @@ async fn settings_survive() {
     store.settings_put("hostname = \"gw.test\"", "alice", "first", Time(1)).unwrap();
     drop(store);
     assert_eq!(open(folder.path()).settings_current().unwrap().unwrap().number, 1);
+}
+
+#[tokio::test]
+async fn without_deliveries_only_the_events_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for (n, length) in (0..).zip(LENGTHS) {
+        commit(&store, id(n), length, &[]).await.unwrap();
+        assert!(store.message(id(n)).unwrap().is_none());
+        assert_eq!(store.audit_show(id(n)).unwrap().len(), 1);
+    }
+    assert_eq!(segments(folder.path()), 0);
 }

@@ -1,0 +1,163 @@
+//! A gateway of its own for each test: free ports, a folder that goes with it, the real binary.
+
+use sim::client::{Client, Reply};
+use sim::peer::Peer;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Longer than anything here takes on a busy machine; a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Gateway {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) inbound: SocketAddr,
+    pub(crate) submission: SocketAddr,
+    child: Option<Child>,
+}
+
+/// Ports that nobody listens on now.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A peer with this script at a free port.
+pub(crate) async fn peer(script: &str) -> Peer {
+    peer_at("127.0.0.1:0", script).await
+}
+
+/// A peer at an address of its own: connection limits count by address.
+pub(crate) async fn peer_at(address: &str, script: &str) -> Peer {
+    let script = script.parse().unwrap_or_else(|error| panic!("the script: {error:?}"));
+    Peer::start(address.parse().unwrap(), script).await.unwrap()
+}
+
+impl Gateway {
+    /// Settings of a gateway whose domain corp.test lies at the peer.
+    pub(crate) fn settings(peer: &Peer) -> String {
+        format!("hostname = \"gw.corp.test\"\n[[domain]]\nname = \"corp.test\"\nnext_hops = [\"{}\"]\n", peer.address())
+    }
+
+    pub(crate) async fn start(settings: &str) -> Gateway {
+        let gateway = Gateway::start_unprobed(settings).await;
+        let banner = gateway.client().await.banner;
+        assert!(banner.is("220"), "{banner}");
+        gateway
+    }
+
+    /// Of a gateway that will not greet the harness.
+    pub(crate) async fn start_unprobed(settings: &str) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        let (inbound, outbound, submission) = (free(), free(), free());
+        let host = format!(
+            "data = \"data\"\nsettings_file = \"settings.toml\"\n[listen]\ninbound = [\"{inbound}\"]\noutbound = [\"{outbound}\"]\nsubmission = [\"{submission}\"]\n[control]\nlisten = \"127.0.0.1:0\"\n"
+        );
+        std::fs::write(folder.path().join("gatepost.toml"), host).unwrap();
+        std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
+        let mut gateway = Gateway { folder, inbound, submission, child: None };
+        gateway.launch().await;
+        gateway
+    }
+
+    /// Starts the program and waits until its socket answers.
+    pub(crate) async fn launch(&mut self) {
+        let child = self.command(&["run"]).stdout(Stdio::null()).spawn().unwrap();
+        self.child = Some(child);
+        let started = std::time::Instant::now();
+        while started.elapsed() < PATIENCE {
+            if tokio::net::TcpStream::connect(self.inbound).await.is_ok() {
+                return;
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "the gateway ended at once: {ended:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the gateway does not answer");
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        command.current_dir(self.folder.path()).args(args);
+        command
+    }
+
+    /// Runs a command; `(exit code, standard output and error)`.
+    pub(crate) fn run(&self, args: &[&str]) -> (i32, String) {
+        let output = self.command(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    /// `queue list --json`.
+    pub(crate) fn queue(&self) -> Vec<serde_json::Value> {
+        let (code, text) = self.run(&["queue", "list", "--json"]);
+        assert_eq!(code, 0, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Waits until the queue looks as wanted.
+    pub(crate) async fn wait_queue(
+        &self,
+        what: &str,
+        wanted: impl Fn(&[serde_json::Value]) -> bool,
+    ) -> Vec<serde_json::Value> {
+        let started = std::time::Instant::now();
+        loop {
+            let queue = self.queue();
+            if wanted(&queue) {
+                return queue;
+            }
+            assert!(started.elapsed() < PATIENCE, "{what}, but the queue is {queue:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(None, self.inbound).await.unwrap()
+    }
+
+    /// One message by the inbound listener: the last reply.
+    pub(crate) async fn send(&self, from: &str, to: &str, content: &str) -> Reply {
+        let mut client = self.client().await;
+        let replies = client.send("out.test", from, &[to], content.as_bytes()).await.unwrap();
+        replies.last().unwrap().clone()
+    }
+
+    /// SIGKILL: nothing of the program gets a chance to tidy up.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM to the program, by its pid.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the program's own end.
+    pub(crate) async fn ended(&mut self) -> bool {
+        let started = std::time::Instant::now();
+        while started.elapsed() < PATIENCE {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                self.child = None;
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
