@@ -320,13 +320,22 @@ async fn ask(host: &Host, question: Question) -> Result<Value, String> {
             eprint!("\r{done} …");
         }
     };
-    if let Some(answer) = door::ask(&host.socket(), &question, progress).await {
-        return answer;
-    }
-    if matches!(question, Question::Status) {
-        return Err(format!("no gateway is running on {}", host.data.display()));
-    }
-    let core = run::open(host, Vec::new())?;
+    // A gateway that is just starting holds the store before it opens its socket.
+    let mut patience = 10;
+    let core = loop {
+        if let Some(answer) = door::ask(&host.socket(), &question, progress).await {
+            return answer;
+        }
+        if matches!(question, Question::Status) {
+            return Err(format!("no gateway is running on {}", host.data.display()));
+        }
+        match run::open(host, Vec::new()) {
+            Ok(core) => break core,
+            Err(error) if patience == 0 => return Err(error),
+            Err(_) => patience -= 1,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
     core.stopping.send_replace(true);
     let (sender, _steps) = tokio::sync::mpsc::unbounded_channel();
     door::answer(&core, question, sender).await

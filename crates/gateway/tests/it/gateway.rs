@@ -66,7 +66,7 @@ impl Gateway {
         self.child = Some(child);
         let started = std::time::Instant::now();
         while started.elapsed() < PATIENCE {
-            if tokio::net::TcpStream::connect(self.inbound).await.is_ok() {
+            if self.run(&["status"]).0 == 0 {
                 return;
             }
             let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
