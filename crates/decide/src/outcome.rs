@@ -78,7 +78,8 @@ fn is_loop(status: &Status) -> bool {
 
 /// RFC 5321 4.5.3.1.10: a 552 that means too many recipients counts as 452. Of other 552 (mailbox full) it does not.
 fn is_too_many_recipients(status: &Status) -> bool {
-    let says_so = (status.enhanced.subject, status.enhanced.detail) == (5, 3) || status.text.to_ascii_lowercase().contains("too many recipients");
+    let says_so = (status.enhanced.subject, status.enhanced.detail) == (5, 3)
+        || status.text.to_ascii_lowercase().contains("too many recipients");
     status.code == 552 && says_so
 }
 
@@ -88,10 +89,22 @@ mod tests {
     use mail::Culprit;
 
     fn stage(name: &str) -> Stage {
-        [Stage::Dns, Stage::Connect, Stage::Banner, Stage::Ehlo, Stage::StartTls, Stage::Auth, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::Body, Stage::FinalReply]
-            .into_iter()
-            .find(|stage| stage.name() == name)
-            .unwrap()
+        [
+            Stage::Dns,
+            Stage::Connect,
+            Stage::Banner,
+            Stage::Ehlo,
+            Stage::StartTls,
+            Stage::Auth,
+            Stage::Mail,
+            Stage::Rcpt,
+            Stage::Data,
+            Stage::Body,
+            Stage::FinalReply,
+        ]
+        .into_iter()
+        .find(|stage| stage.name() == name)
+        .unwrap()
     }
 
     fn word(outcome: Outcome) -> String {
@@ -119,7 +132,10 @@ mod tests {
     #[test]
     fn only_the_final_2xx_is_a_delivery() {
         assert_eq!(of_reply(Stage::FinalReply, &Reply::new(250, "2.0.0", "queued"), "mx.test"), Outcome::Delivered);
-        assert_eq!(word(of_reply(Stage::Data, &Reply::plain(250, "what?"), "mx.test")), "retry 451 4.5.0 [internal] not an SMTP reply: mx.test answered 250 what? at DATA");
+        assert_eq!(
+            word(of_reply(Stage::Data, &Reply::plain(250, "what?"), "mx.test")),
+            "retry 451 4.5.0 [internal] not an SMTP reply: mx.test answered 250 what? at DATA"
+        );
     }
 
     #[test]
@@ -127,7 +143,12 @@ mod tests {
         check("banner", "554 no", "next host", "retry 554 5.0.0 [mx.test] no");
         check("banner", "421 busy", "next host", "retry 421 4.0.0 [mx.test] busy");
         check("banner", "521 never", "next host", "bounce 521 5.0.0 [mx.test] never");
-        check("EHLO", "550 5.7.1 your name does not resolve", "next host", "bounce 550 5.7.1 [mx.test] your name does not resolve");
+        check(
+            "EHLO",
+            "550 5.7.1 your name does not resolve",
+            "next host",
+            "bounce 550 5.7.1 [mx.test] your name does not resolve",
+        );
         check("EHLO", "451 later", "next host", "retry 451 4.0.0 [mx.test] later");
         check("AUTH", "535 5.7.8 wrong password", "next host", "retry 535 5.7.8 [mx.test] wrong password");
     }
@@ -136,8 +157,18 @@ mod tests {
     fn an_answer_about_the_mail_counts_for_all_hosts() {
         check("MAIL FROM", "550 5.7.1 no", "bounce 550 5.7.1 [mx.test] no", "bounce 550 5.7.1 [mx.test] no");
         check("MAIL FROM", "451 4.7.1 later", "next host", "retry 451 4.7.1 [mx.test] later");
-        check("RCPT TO", "550 5.1.1 unknown", "bounce 550 5.1.1 [mx.test] unknown", "bounce 550 5.1.1 [mx.test] unknown");
-        check("RCPT TO", "451 4.7.1 Greylisted", "retry 451 4.7.1 [mx.test] Greylisted", "retry 451 4.7.1 [mx.test] Greylisted");
+        check(
+            "RCPT TO",
+            "550 5.1.1 unknown",
+            "bounce 550 5.1.1 [mx.test] unknown",
+            "bounce 550 5.1.1 [mx.test] unknown",
+        );
+        check(
+            "RCPT TO",
+            "451 4.7.1 Greylisted",
+            "retry 451 4.7.1 [mx.test] Greylisted",
+            "retry 451 4.7.1 [mx.test] Greylisted",
+        );
         check("RCPT TO", "421 4.3.2 closing", "next host", "retry 421 4.3.2 [mx.test] closing");
         check("final reply", "554 5.7.1 spam", "bounce 554 5.7.1 [mx.test] spam", "bounce 554 5.7.1 [mx.test] spam");
         check("final reply", "452 4.2.2 full", "retry 452 4.2.2 [mx.test] full", "retry 452 4.2.2 [mx.test] full");
@@ -145,24 +176,57 @@ mod tests {
 
     #[test]
     fn too_many_recipients_is_for_later_whatever_its_code() {
-        check("RCPT TO", "552 too many recipients", "retry 552 5.0.0 [mx.test] too many recipients", "retry 552 5.0.0 [mx.test] too many recipients");
+        check(
+            "RCPT TO",
+            "552 too many recipients",
+            "retry 552 5.0.0 [mx.test] too many recipients",
+            "retry 552 5.0.0 [mx.test] too many recipients",
+        );
         check("RCPT TO", "552 5.5.3 no more", "retry 552 5.5.3 [mx.test] no more", "retry 552 5.5.3 [mx.test] no more");
-        check("RCPT TO", "552 5.2.2 mailbox full", "bounce 552 5.2.2 [mx.test] mailbox full", "bounce 552 5.2.2 [mx.test] mailbox full");
+        check(
+            "RCPT TO",
+            "552 5.2.2 mailbox full",
+            "bounce 552 5.2.2 [mx.test] mailbox full",
+            "bounce 552 5.2.2 [mx.test] mailbox full",
+        );
     }
 
     #[test]
     fn our_own_statuses_lead_on_too() {
         check_own("connect", &status::CONNECT_TIMEOUT, "next host", "retry 450 4.4.1 [internal] connection timed out");
         check_own("RCPT TO", &status::NO_RESPONSE, "next host", "retry 451 4.4.2 [internal] no response");
-        check_own("MAIL FROM", &status::NEEDS_8BITMIME, "next host", "bounce 554 5.6.3 [internal] peer does not offer 8BITMIME");
-        check_own("BODY", &status::CLOSED, "retry 451 4.4.2 [internal] connection closed by remote host", "retry 451 4.4.2 [internal] connection closed by remote host");
-        check_own("DNS", &status::NULL_MX, "bounce 550 5.1.10 [internal] domain does not accept mail (null MX)", "bounce 550 5.1.10 [internal] domain does not accept mail (null MX)");
-        check_own("banner", &status::LOOP, "bounce 554 5.4.6 [internal] mail loop", "bounce 554 5.4.6 [internal] mail loop");
+        check_own(
+            "MAIL FROM",
+            &status::NEEDS_8BITMIME,
+            "next host",
+            "bounce 554 5.6.3 [internal] peer does not offer 8BITMIME",
+        );
+        check_own(
+            "BODY",
+            &status::CLOSED,
+            "retry 451 4.4.2 [internal] connection closed by remote host",
+            "retry 451 4.4.2 [internal] connection closed by remote host",
+        );
+        check_own(
+            "DNS",
+            &status::NULL_MX,
+            "bounce 550 5.1.10 [internal] domain does not accept mail (null MX)",
+            "bounce 550 5.1.10 [internal] domain does not accept mail (null MX)",
+        );
+        check_own(
+            "banner",
+            &status::LOOP,
+            "bounce 554 5.4.6 [internal] mail loop",
+            "bounce 554 5.4.6 [internal] mail loop",
+        );
     }
 
     #[test]
     fn what_may_be_delivered_is_not_tried_elsewhere_at_once() {
-        let failure = Failure { maybe_delivered: true, ..Failure::new(Stage::FinalReply, Culprit::Path, status::MAYBE_TWICE.with("")) };
+        let failure = Failure {
+            maybe_delivered: true,
+            ..Failure::new(Stage::FinalReply, Culprit::Path, status::MAYBE_TWICE.with(""))
+        };
         assert!(matches!(of_failure(&failure), Outcome::Retry(_)));
     }
 }

@@ -128,7 +128,9 @@ mod tests {
 
     #[test]
     fn delay_notices_come_after_4_12_28_hours_then_every_16() {
-        let at = |from: &str, sent| notice(&Retry::default(), &sender(from), sent, RECEIVED).map(|at| at.since(RECEIVED).as_secs() / 3600);
+        let at = |from: &str, sent| {
+            notice(&Retry::default(), &sender(from), sent, RECEIVED).map(|at| at.since(RECEIVED).as_secs() / 3600)
+        };
         let hours: Vec<_> = (0..8).map_while(|sent| at("a@x.test", sent)).collect();
         assert_eq!(hours, [4, 12, 28, 44, 60, 76, 92, 108]);
         assert_eq!(at("a@x.test", 8), None);
@@ -139,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_destination_rests_longer_each_time() {
-        let rests: Vec<u64> = [0, 1, 2, 3, 4, 5, 6, 64, u32::MAX].iter().map(|failures| marked_down(*failures).as_secs() / 60).collect();
+        let rests: Vec<u64> =
+            [0, 1, 2, 3, 4, 5, 6, 64, u32::MAX].iter().map(|failures| marked_down(*failures).as_secs() / 60).collect();
         assert_eq!(rests, [0, 1, 2, 4, 8, 15, 15, 15, 15]);
     }
 }

@@ -209,7 +209,8 @@ mod tests {
     }
 
     fn check_alias(recipient: &str, expected: &str) {
-        let found: Vec<String> = aliases(&settings(), &recipient.parse().unwrap()).iter().map(ToString::to_string).collect();
+        let found: Vec<String> =
+            aliases(&settings(), &recipient.parse().unwrap()).iter().map(ToString::to_string).collect();
         assert_eq!(found.join(", "), expected, "{recipient}");
     }
 
@@ -251,7 +252,9 @@ mod tests {
     fn only_addresses_in_the_three_fields_change() {
         check_header(
             "From: Me <me@inside.corp.test>\r\nTo: you@inside.corp.test\r\nreply-to :\r\n me@inside.corp.test,\r\n\troot@corp.test\r\nSubject: me@inside.corp.test\r\n",
-            Some("From: Me <me@corp.test>\r\nTo: you@inside.corp.test\r\nreply-to :\r\n me@corp.test,\r\n\tadmin@corp.test\r\nSubject: me@inside.corp.test\r\n"),
+            Some(
+                "From: Me <me@corp.test>\r\nTo: you@inside.corp.test\r\nreply-to :\r\n me@corp.test,\r\n\tadmin@corp.test\r\nSubject: me@inside.corp.test\r\n",
+            ),
         );
         check_header("From: you@far.test\r\nTo: me@inside.corp.test\r\n", None);
         check_header("From: me@sub.inside.corp.test\r\n", None);
@@ -259,14 +262,34 @@ mod tests {
 
     #[test]
     fn names_comments_and_quotes_stay() {
-        check_header("From: \"me@inside.corp.test\" (me@inside.corp.test (really)) <me@inside.corp.test>\r\n", Some("From: \"me@inside.corp.test\" (me@inside.corp.test (really)) <me@corp.test>\r\n"));
+        check_header(
+            "From: \"me@inside.corp.test\" (me@inside.corp.test (really)) <me@inside.corp.test>\r\n",
+            Some("From: \"me@inside.corp.test\" (me@inside.corp.test (really)) <me@corp.test>\r\n"),
+        );
         check_header("From: \"a \\\" b\"@inside.corp.test\r\n", Some("From: \"a \\\" b\"@corp.test\r\n"));
-        check_header("From: Group: a@inside.corp.test, b@[IPv6:::1], c@inside.corp.test;\r\n", Some("From: Group: a@corp.test, b@[IPv6:::1], c@corp.test;\r\n"));
+        check_header(
+            "From: Group: a@inside.corp.test, b@[IPv6:::1], c@inside.corp.test;\r\n",
+            Some("From: Group: a@corp.test, b@[IPv6:::1], c@corp.test;\r\n"),
+        );
     }
 
     #[test]
     fn broken_headers_are_left_alone() {
-        for header in ["", "From", "From:", "From: (", "From: )", "From: \"", "From: \"\\", "From: (\\", "From: a@", "From: @inside.corp.test", "From: a@@inside.corp.test", ":\n", " \n"] {
+        for header in [
+            "",
+            "From",
+            "From:",
+            "From: (",
+            "From: )",
+            "From: \"",
+            "From: \"\\",
+            "From: (\\",
+            "From: a@",
+            "From: @inside.corp.test",
+            "From: a@@inside.corp.test",
+            ":\n",
+            " \n",
+        ] {
             check_header(header, None);
         }
         assert_eq!(masquerade_header(&settings(), b"From: \xff@inside.corp.test\r\n"), None);

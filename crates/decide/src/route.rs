@@ -34,7 +34,9 @@ pub enum Way {
     /// Next hops of the settings: of a local domain.
     Hops(Vec<Hop>),
     /// The MX records of the domain.
-    Mx { port: u16 },
+    Mx {
+        port: u16,
+    },
     RelayHost(RelayHost),
     /// Nothing is dialled.
     Refuse(Status),
@@ -143,22 +145,36 @@ pub fn plan(settings: &Settings, own: &Identity, domain: &Domain) -> Plan {
         }
     };
     let way = own_hops_left_out(way, own, &rule, domain);
-    Plan { rule, domain: domain.clone(), way, tls, address_family: settings.delivery.address_family, allow_private_addresses: settings.delivery.allow_private_addresses }
+    Plan {
+        rule,
+        domain: domain.clone(),
+        way,
+        tls,
+        address_family: settings.delivery.address_family,
+        allow_private_addresses: settings.delivery.allow_private_addresses,
+    }
 }
 
 fn way(settings: &Settings, next_hops: &NextHops, of_hops: impl Fn(Vec<Hop>) -> Way) -> Way {
     let port = settings.delivery.port;
-    let hop = |hop: &NextHop| Hop { host: hop.host.clone(), port: hop.port.unwrap_or(port), preference: hop.preference };
+    let hop =
+        |hop: &NextHop| Hop { host: hop.host.clone(), port: hop.port.unwrap_or(port), preference: hop.preference };
     match next_hops {
         NextHops::Mx => Way::Mx { port },
-        NextHops::Hops(hops) if hops.is_empty() => Way::Refuse(status::NO_ROUTE.with("set domain.next_hops or route.local.next_hops")),
+        NextHops::Hops(hops) if hops.is_empty() => {
+            Way::Refuse(status::NO_ROUTE.with("set domain.next_hops or route.local.next_hops"))
+        }
         NextHops::Hops(hops) => of_hops(hops.iter().map(hop).collect()),
     }
 }
 
 fn relay_host(settings: &Settings, hops: Vec<Hop>) -> Way {
     let other = &settings.other;
-    let auth = other.user.clone().zip(other.password_file.clone()).map(|(user, password_file)| RelayAuth { user, password_file });
+    let auth = other
+        .user
+        .clone()
+        .zip(other.password_file.clone())
+        .map(|(user, password_file)| RelayAuth { user, password_file });
     Way::RelayHost(RelayHost { hops, auth, tls: other.tls })
 }
 
@@ -190,7 +206,12 @@ pub fn needs(plan: &Plan, own: &Identity, known: &[Answer]) -> Vec<Question> {
     let answers = Answers::new(known, plan.address_family);
     match hosts(plan, own, &answers) {
         Hosts::Ask(question) => vec![question],
-        Hosts::Known(list) => list.hosts.iter().filter(|host| host.dropped.is_none()).flat_map(|host| answers.wanted(&host.host)).collect(),
+        Hosts::Known(list) => list
+            .hosts
+            .iter()
+            .filter(|host| host.dropped.is_none())
+            .flat_map(|host| answers.wanted(&host.host))
+            .collect(),
         Hosts::Failed(..) => Vec::new(),
     }
 }
@@ -202,7 +223,9 @@ pub fn resolve(plan: &Plan, own: &Identity, known: &[Answer], shuffle_seed: u64)
     let list = match hosts(plan, own, &answers) {
         Hosts::Known(list) => list,
         Hosts::Failed(status, notes) => return failed(plan, status, notes),
-        Hosts::Ask(question) => return failed(plan, status::DNS_FAILED.with(format!("{question} was not asked")), Vec::new()),
+        Hosts::Ask(question) => {
+            return failed(plan, status::DNS_FAILED.with(format!("{question} was not asked")), Vec::new());
+        }
     };
     let destination = destination(plan, &list.hosts);
     let mut notes = list.notes;
@@ -217,7 +240,14 @@ pub fn resolve(plan: &Plan, own: &Identity, known: &[Answer], shuffle_seed: u64)
 }
 
 fn failed(plan: &Plan, status: Status, notes: Vec<String>) -> Route {
-    Route { rule: plan.rule.clone(), candidates: Vec::new(), dropped: Vec::new(), notes, destination: destination(plan, &[]), verdict: Verdict::Failed(status) }
+    Route {
+        rule: plan.rule.clone(),
+        candidates: Vec::new(),
+        dropped: Vec::new(),
+        notes,
+        destination: destination(plan, &[]),
+        verdict: Verdict::Failed(status),
+    }
 }
 
 /// One host that may take the mail, before its addresses are known.
@@ -251,11 +281,16 @@ fn hosts(plan: &Plan, own: &Identity, answers: &Answers<'_>) -> Hosts {
     match &plan.way {
         Way::Refuse(status) => Hosts::Failed(status.clone(), Vec::new()),
         Way::Hops(hops) | Way::RelayHost(RelayHost { hops, .. }) => {
-            let host = |hop: &Hop| MailHost { dropped: is_own_hop(hop, own).then(|| Why::Own("one of its listeners".to_owned())), ..MailHost::new(hop.host.clone(), hop.port, hop.preference) };
+            let host = |hop: &Hop| MailHost {
+                dropped: is_own_hop(hop, own).then(|| Why::Own("one of its listeners".to_owned())),
+                ..MailHost::new(hop.host.clone(), hop.port, hop.preference)
+            };
             Hosts::Known(HostList { hosts: hops.iter().map(host).collect(), notes: Vec::new() })
         }
         Way::Mx { port } => match plan.domain.literal() {
-            Some(address) => Hosts::Known(HostList { hosts: vec![MailHost::new(Host::Addr(address), *port, 0)], notes: Vec::new() }),
+            Some(address) => {
+                Hosts::Known(HostList { hosts: vec![MailHost::new(Host::Addr(address), *port, 0)], notes: Vec::new() })
+            }
             None => mx_hosts(&plan.domain, *port, own, answers),
         },
     }
@@ -278,9 +313,11 @@ fn mx_hosts(domain: &Domain, port: u16, own: &Identity, answers: &Answers<'_>) -
     if records.iter().all(|(_, host)| host.is_empty()) {
         return Hosts::Failed(status::NULL_MX.with(domain.as_str()), notes);
     }
-    let mut hosts: Vec<MailHost> = records.into_iter().filter_map(|(preference, name)| mx_host(preference, name, port, own, &mut notes)).collect();
+    let mut hosts: Vec<MailHost> =
+        records.into_iter().filter_map(|(preference, name)| mx_host(preference, name, port, own, &mut notes)).collect();
     hosts.sort_by_key(|host| host.preference);
-    let best_own = hosts.iter().filter(|host| matches!(host.dropped, Some(Why::Own(_)))).map(|host| host.preference).min();
+    let best_own =
+        hosts.iter().filter(|host| matches!(host.dropped, Some(Why::Own(_)))).map(|host| host.preference).min();
     for (at, host) in hosts.iter_mut().enumerate().filter(|(_, host)| host.dropped.is_none()) {
         if best_own.is_some_and(|best| host.preference >= best) {
             host.dropped = Some(Why::NotBetterThanOwn);
@@ -308,10 +345,21 @@ fn mx_host(preference: u16, name: &str, port: u16, own: &Identity, notes: &mut V
 }
 
 /// Looks up every host. What is left, host by host, and what is not.
-fn addresses(plan: &Plan, own: &Identity, answers: &Answers<'_>, hosts: Vec<MailHost>, notes: &mut Vec<String>) -> (Vec<Vec<Candidate>>, Vec<Dropped>) {
+fn addresses(
+    plan: &Plan,
+    own: &Identity,
+    answers: &Answers<'_>,
+    hosts: Vec<MailHost>,
+    notes: &mut Vec<String>,
+) -> (Vec<Vec<Candidate>>, Vec<Dropped>) {
     let (mut groups, mut dropped) = (Vec::new(), Vec::new());
     for host in hosts {
-        let drop = |address: Option<IpAddr>, why: Why| Dropped { host: host.name.clone(), address, preference: host.preference, why };
+        let drop = |address: Option<IpAddr>, why: Why| Dropped {
+            host: host.name.clone(),
+            address,
+            preference: host.preference,
+            why,
+        };
         if let Some(why) = host.dropped.clone() {
             dropped.push(drop(None, why));
             continue;
@@ -330,7 +378,11 @@ fn addresses(plan: &Plan, own: &Identity, answers: &Answers<'_>, hosts: Vec<Mail
         for address in found.addresses.into_iter().take(ADDRESSES_MAX) {
             match prohibited(plan, own, address, host.port) {
                 Some(why) => dropped.push(drop(Some(address), why)),
-                None => group.push(Candidate { host: host.name.clone(), address: SocketAddr::new(address, host.port), preference: host.preference }),
+                None => group.push(Candidate {
+                    host: host.name.clone(),
+                    address: SocketAddr::new(address, host.port),
+                    preference: host.preference,
+                }),
             }
         }
         groups.push(group);
@@ -360,7 +412,13 @@ fn is_on_the_internet(address: IpAddr) -> bool {
             let special = a == 0 || a >= 240 || (a == 100 && b & 0xc0 == 64);
             !(special || v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast())
         }
-        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unique_local() || v6.is_unicast_link_local()),
+        IpAddr::V6(v6) => {
+            !(v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local())
+        }
     }
 }
 
@@ -370,7 +428,12 @@ fn drop_not_better_than_own(groups: &mut Vec<Vec<Candidate>>, dropped: &mut Vec<
     let Some(best) = dropped.iter().filter(own).map(|dropped| dropped.preference).min() else { return };
     for group in groups.iter_mut() {
         for candidate in group.extract_if(.., |candidate| candidate.preference >= best) {
-            dropped.push(Dropped { host: candidate.host, address: Some(candidate.address.ip()), preference: candidate.preference, why: Why::NotBetterThanOwn });
+            dropped.push(Dropped {
+                host: candidate.host,
+                address: Some(candidate.address.ip()),
+                preference: candidate.preference,
+                why: Why::NotBetterThanOwn,
+            });
         }
     }
     groups.retain(|group| !group.is_empty());
@@ -381,18 +444,28 @@ fn drop_not_better_than_own(groups: &mut Vec<Vec<Candidate>>, dropped: &mut Vec<
 fn nothing_left(plan: &Plan, dropped: &[Dropped]) -> Status {
     let domain = &plan.domain;
     let is_mx = matches!(plan.way, Way::Mx { .. });
-    let with = |fits: fn(&Why) -> bool| -> Vec<String> { dropped.iter().filter(|dropped| fits(&dropped.why)).map(Dropped::to_string).collect() };
-    let own = dropped.iter().filter(|dropped| matches!(dropped.why, Why::Own(_))).min_by_key(|dropped| dropped.preference);
+    let with = |fits: fn(&Why) -> bool| -> Vec<String> {
+        dropped.iter().filter(|dropped| fits(&dropped.why)).map(Dropped::to_string).collect()
+    };
+    let own =
+        dropped.iter().filter(|dropped| matches!(dropped.why, Why::Own(_))).min_by_key(|dropped| dropped.preference);
     let unknown: Vec<String> = dropped
         .iter()
-        .filter(|dropped| matches!(dropped.why, Why::Unknown(_)) && own.is_none_or(|own| !is_mx || dropped.preference < own.preference))
+        .filter(|dropped| {
+            matches!(dropped.why, Why::Unknown(_))
+                && own.is_none_or(|own| !is_mx || dropped.preference < own.preference)
+        })
         .map(Dropped::to_string)
         .collect();
     if !unknown.is_empty() {
         return status::DNS_FAILED.with(unknown.join("; "));
     }
     if let Some(own) = own {
-        let via = if is_mx { format!("MX {} {}", own.preference, own.place()) } else { format!("{} ({})", own.place(), plan.rule) };
+        let via = if is_mx {
+            format!("MX {} {}", own.preference, own.place())
+        } else {
+            format!("{} ({})", own.place(), plan.rule)
+        };
         return status::LOOP.with(format!("{domain} → {via} → this gateway → {domain}"));
     }
     let prohibited = with(|why| *why == Why::Prohibited);
@@ -446,9 +519,14 @@ impl std::fmt::Display for Destination {
 /// Domains with the same hosts share connections. Not sorted by anything but what the hosts are: a shuffle must not
 /// split a destination.
 fn destination(plan: &Plan, hosts: &[MailHost]) -> Destination {
-    let mut names: Vec<(u16, String)> = hosts.iter().filter(|host| host.dropped.is_none()).map(|host| (host.preference, format!("{}:{}", host.name, host.port))).collect();
+    let mut names: Vec<(u16, String)> = hosts
+        .iter()
+        .filter(|host| host.dropped.is_none())
+        .map(|host| (host.preference, format!("{}:{}", host.name, host.port)))
+        .collect();
     names.sort();
-    let mut text = names.into_iter().map(|(preference, host)| format!("{preference} {host}")).collect::<Vec<_>>().join(", ");
+    let mut text =
+        names.into_iter().map(|(preference, host)| format!("{preference} {host}")).collect::<Vec<_>>().join(", ");
     if text.is_empty() {
         text = plan.domain.ascii();
     }

@@ -440,12 +440,21 @@ mod tests {
             "[listener.inbound]\nconnections = -5\n",
             "line 2: listener.inbound.connections = -5 must be 1 to 100000 (2000 is the default)",
         );
-        check("[retry]\nfirst = \"1s\"", "line 2: retry.first = \"1s\" must be 1m to 1d (\"15m\" is the default)");
-        check("mode = \"sleep\"", "line 1: mode = \"sleep\" must be accept-and-deliver, pause-delivery or drain (\"accept-and-deliver\" is the default)");
-        check("[queue]\ndisk_reserve = true", "line 2: queue.disk_reserve = true must be a size such as 10485760 or \"10MB\" (\"500MB\" is the default)");
+        check("[retry]\nfirst = \"0s\"", "line 2: retry.first = \"0s\" must be 1s to 1d (\"15m\" is the default)");
+        check(
+            "mode = \"sleep\"",
+            "line 1: mode = \"sleep\" must be accept-and-deliver, pause-delivery or drain (\"accept-and-deliver\" is the default)",
+        );
+        check(
+            "[queue]\ndisk_reserve = true",
+            "line 2: queue.disk_reserve = true must be a size such as 10485760 or \"10MB\" (\"500MB\" is the default)",
+        );
         check("listener = 5", "line 1: listener = 5 must be a table");
         check("domain = 5", "line 1: domain = 5 must be tables, each begun with [[domain]]");
-        check("a = ", "line 1: this is not TOML: string values must be quoted, expected literal string (nothing was changed)");
+        check(
+            "a = ",
+            "line 1: this is not TOML: string values must be quoted, expected literal string (nothing was changed)",
+        );
     }
 
     #[test]
@@ -461,8 +470,20 @@ mod tests {
     #[test]
     fn all_complaints_come_at_once() {
         let complaints = Settings::read("hostname = \"a..b\"\n[[domain]]\nnam = \"x\"\n[[user]]\nname = \"alice\"\n[dns]\nservers = [\"x\", \"y\"]\n[[alias]]\nfrom = \"a@x.test\"\nto = [\"b@x.test\"]\n[[alias]]\nfrom = \"b@x.test\"\nto = [\"a@x.test\"]\n").unwrap_err();
-        let found: Vec<String> = complaints.iter().map(|complaint| format!("{} {}", complaint.line.unwrap(), complaint.path)).collect();
-        assert_eq!(found, ["1 hostname", "2 domain[1].name", "3 domain[1].nam", "4 user[1].password", "7 dns.servers", "7 dns.servers", "8 alias[a@x.test]"]);
+        let found: Vec<String> =
+            complaints.iter().map(|complaint| format!("{} {}", complaint.line.unwrap(), complaint.path)).collect();
+        assert_eq!(
+            found,
+            [
+                "1 hostname",
+                "2 domain[1].name",
+                "3 domain[1].nam",
+                "4 user[1].password",
+                "7 dns.servers",
+                "7 dns.servers",
+                "8 alias[a@x.test]"
+            ]
+        );
     }
 
     #[test]
@@ -501,7 +522,10 @@ mod tests {
 
     #[test]
     fn every_local_domain_has_a_next_hop() {
-        check("[[domain]]\nname = \"corp.test\"\n", "line 1: domain[corp.test].next_hops mail for corp.test has no next hop (name the server behind, or set route.local.next_hops)");
+        check(
+            "[[domain]]\nname = \"corp.test\"\n",
+            "line 1: domain[corp.test].next_hops mail for corp.test has no next hop (name the server behind, or set route.local.next_hops)",
+        );
         let text = "[[domain]]\nname = \"corp.test\"\n[route.local]\nnext_hops = [\"192.0.2.1:2525\"]";
         check(text, text);
     }
@@ -509,49 +533,96 @@ mod tests {
     #[test]
     fn the_outbound_door_never_holds_the_internet() {
         let from = |nets: &str| Settings::read(&format!("[listener.outbound]\naccept_from = [{nets}]"));
-        for wide in ["\"0.0.0.0/0\"", "\"::/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\"", "\"2000::/3\"", "\"2001::/16\"", "\"2001:0:0::/19\", \"2a00::/19\", \"2b00::/19\", \"2c00::/19\", \"2d00::/19\", \"2e00::/19\", \"2f00::/19\", \"2800::/19\", \"2900::/19\"", "\"8.0.0.0/7\"", "\"8.0.0.0/8\", \"12.0.0.0/8\", \"14.0.0.0/8\""] {
+        for wide in [
+            "\"0.0.0.0/0\"",
+            "\"::/0\"",
+            "\"0.0.0.0/1\", \"128.0.0.0/1\"",
+            "\"2000::/3\"",
+            "\"2001::/16\"",
+            "\"2001:0:0::/19\", \"2a00::/19\", \"2b00::/19\", \"2c00::/19\", \"2d00::/19\", \"2e00::/19\", \"2f00::/19\", \"2800::/19\", \"2900::/19\"",
+            "\"8.0.0.0/7\"",
+            "\"8.0.0.0/8\", \"12.0.0.0/8\", \"14.0.0.0/8\"",
+        ] {
             let complaints = from(wide).unwrap_err();
             assert!(complaints.iter().all(|complaint| complaint.problem.contains("open relay")), "{wide}");
         }
-        for own in ["\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", \"127.0.0.0/8\", \"fc00::/7\", \"203.0.113.0/24\"", "\"2001:db8::/32\""] {
+        for own in [
+            "\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", \"127.0.0.0/8\", \"fc00::/7\", \"203.0.113.0/24\"",
+            "\"2001:db8::/32\"",
+        ] {
             assert!(from(own).is_ok(), "{own}");
         }
     }
 
     #[test]
     fn strangers_may_not_say_who_the_client_is() {
-        check("[listener.outbound]\nproxy_protocol_from = [\"0.0.0.0/0\"]", "listener.outbound.proxy_protocol_from = 0.0.0.0/0 would let strangers pass as any client: the PROXY protocol is believed (name your load balancers)");
+        check(
+            "[listener.outbound]\nproxy_protocol_from = [\"0.0.0.0/0\"]",
+            "listener.outbound.proxy_protocol_from = 0.0.0.0/0 would let strangers pass as any client: the PROXY protocol is believed (name your load balancers)",
+        );
         assert!(Settings::read("[listener.inbound]\nproxy_protocol_from = [\"10.0.0.0/8\", \"fd00::/8\"]").is_ok());
     }
 
     #[test]
     fn notes_tell_what_is_valid_but_should_be_known() {
-        let notes: Vec<String> = read("hostname = \"gw\"\n[listener.inbound]\ntls = \"require\"\n[listener.outbound]\ntls = \"off\"").notes().iter().map(ToString::to_string).collect();
-        assert_eq!(notes, [
-            "listener.inbound.certificate is not set: a self-signed certificate is used (servers accept it, people's mail programs do not)",
-            "listener.submission.certificate is not set: a self-signed certificate is used (servers accept it, people's mail programs do not)",
-            "hostname = gw is not fully qualified (give a name that resolves in public DNS; other servers refuse one that does not)",
-        ]);
+        let notes: Vec<String> =
+            read("hostname = \"gw\"\n[listener.inbound]\ntls = \"require\"\n[listener.outbound]\ntls = \"off\"")
+                .notes()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+        assert_eq!(
+            notes,
+            [
+                "listener.inbound.certificate is not set: a self-signed certificate is used (servers accept it, people's mail programs do not)",
+                "listener.submission.certificate is not set: a self-signed certificate is used (servers accept it, people's mail programs do not)",
+                "hostname = gw is not fully qualified (give a name that resolves in public DNS; other servers refuse one that does not)",
+            ]
+        );
     }
 
     #[test]
     fn what_belongs_together_comes_together() {
-        check("[listener.inbound]\ncertificate = \"/c.pem\"", "listener.inbound.key is missing (a certificate needs its key)");
-        check("[route.other]\nuser = \"u\"\npassword_file = \"/p\"", "route.other.user is for relay hosts, and next_hops is \"mx\" (never show a password to whoever the MX names: leave it out)");
-        check("[route.other]\nnext_hops = []", "route.other.next_hops = [] leaves all other mail without a way (\"mx\" is the default)");
-        check("[[alias]]\nfrom = \"a@x.test\"\nto = []", "line 1: alias[a@x.test].to = [] leads to nobody: mail would be lost (name a recipient)");
-        check("[retry]\nfirst = \"2h\"\nlongest = \"1h\"", "retry.longest = 1h is shorter than retry.first (\"2h\" or more)");
+        check(
+            "[listener.inbound]\ncertificate = \"/c.pem\"",
+            "listener.inbound.key is missing (a certificate needs its key)",
+        );
+        check(
+            "[route.other]\nuser = \"u\"\npassword_file = \"/p\"",
+            "route.other.user is for relay hosts, and next_hops is \"mx\" (never show a password to whoever the MX names: leave it out)",
+        );
+        check(
+            "[route.other]\nnext_hops = []",
+            "route.other.next_hops = [] leaves all other mail without a way (\"mx\" is the default)",
+        );
+        check(
+            "[[alias]]\nfrom = \"a@x.test\"\nto = []",
+            "line 1: alias[a@x.test].to = [] leads to nobody: mail would be lost (name a recipient)",
+        );
+        check(
+            "[retry]\nfirst = \"2h\"\nlongest = \"1h\"",
+            "retry.longest = 1h is shorter than retry.first (\"2h\" or more)",
+        );
     }
 
     #[test]
     fn next_hops_that_lead_back_are_spelt_out() {
-        let settings = read("[[domain]]\nname = \"corp.test\"\nnext_hops = [\"127.0.0.2:2525\", \"127.0.0.20:2525\", \"gw.corp.test:2525\"]\n[route.other]\nnext_hops = [\"127.0.0.2:26\"]");
-        let own = Identity { names: vec!["gw.corp.test".parse().unwrap()], addresses: vec!["127.0.0.2".parse().unwrap()], listening: vec!["127.0.0.2:2525".parse().unwrap()] };
+        let settings = read(
+            "[[domain]]\nname = \"corp.test\"\nnext_hops = [\"127.0.0.2:2525\", \"127.0.0.20:2525\", \"gw.corp.test:2525\"]\n[route.other]\nnext_hops = [\"127.0.0.2:26\"]",
+        );
+        let own = Identity {
+            names: vec!["gw.corp.test".parse().unwrap()],
+            addresses: vec!["127.0.0.2".parse().unwrap()],
+            listening: vec!["127.0.0.2:2525".parse().unwrap()],
+        };
         let found: Vec<String> = settings.loops(&own).iter().map(|complaint| complaint.problem.clone()).collect();
-        assert_eq!(found, [
-            "leads back here: mail for corp.test → 127.0.0.2:2525 → this gateway → mail for corp.test",
-            "leads back here: mail for corp.test → gw.corp.test:2525 → this gateway → mail for corp.test",
-        ]);
+        assert_eq!(
+            found,
+            [
+                "leads back here: mail for corp.test → 127.0.0.2:2525 → this gateway → mail for corp.test",
+                "leads back here: mail for corp.test → gw.corp.test:2525 → this gateway → mail for corp.test",
+            ]
+        );
     }
 
     const EVERYTHING: &str = r#"hostname = "gw.corp.test"
@@ -603,7 +674,8 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
         let again = read(&settings.export());
         assert_eq!(diff(&settings, &again), []);
         check(&again.export(), &again.export().trim().replace("\n\n", "\n"));
-        for key in ["tls = \"require\"", "preference = 10", "ehlo = ", "password = \"$argon2id", "\"127.0.0.53:5300\""] {
+        for key in ["tls = \"require\"", "preference = 10", "ehlo = ", "password = \"$argon2id", "\"127.0.0.53:5300\""]
+        {
             assert!(again.export().contains(key), "{key}");
         }
     }
@@ -611,18 +683,36 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
     #[test]
     fn changes_are_told_by_name_and_secrets_are_not() {
         let old = read(EVERYTHING);
-        let new = read(&EVERYTHING.replace("connections = 5", "connections = 6").replace("aGFzaA", "bmV1").replace("\"mx.test\"", "\"other.test\""));
-        let found: Vec<String> = diff(&old, &new).iter().map(|change| format!("{}: {} → {}", change.path, change.old.as_deref().unwrap_or("-"), change.new.as_deref().unwrap_or("-"))).collect();
-        assert_eq!(found, [
-            "listener.inbound.connections: 5 → 6",
-            "domain[other.test].name: - → \"other.test\"",
-            "domain[other.test].next_hops: - → \"mx\"",
-            "domain[other.test].invalid_recipients: - → \"reject\"",
-            "user[alice].password: … → …",
-            "domain[mx.test].name: \"mx.test\" → -",
-            "domain[mx.test].next_hops: \"mx\" → -",
-            "domain[mx.test].invalid_recipients: \"reject\" → -",
-        ]);
+        let new = read(
+            &EVERYTHING
+                .replace("connections = 5", "connections = 6")
+                .replace("aGFzaA", "bmV1")
+                .replace("\"mx.test\"", "\"other.test\""),
+        );
+        let found: Vec<String> = diff(&old, &new)
+            .iter()
+            .map(|change| {
+                format!(
+                    "{}: {} → {}",
+                    change.path,
+                    change.old.as_deref().unwrap_or("-"),
+                    change.new.as_deref().unwrap_or("-")
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "listener.inbound.connections: 5 → 6",
+                "domain[other.test].name: - → \"other.test\"",
+                "domain[other.test].next_hops: - → \"mx\"",
+                "domain[other.test].invalid_recipients: - → \"reject\"",
+                "user[alice].password: … → …",
+                "domain[mx.test].name: \"mx.test\" → -",
+                "domain[mx.test].next_hops: \"mx\" → -",
+                "domain[mx.test].invalid_recipients: \"reject\" → -",
+            ]
+        );
         assert!(!format!("{old:?}").contains("aGFzaA"));
     }
 
@@ -630,7 +720,10 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
     fn the_reference_knows_every_key() {
         let reference = reference();
         let of = |path: &str| reference.iter().find(|doc| doc.path == path).unwrap();
-        assert_eq!((of("listener.inbound.connections").default.as_str(), of("listener.inbound.connections").range.as_str()), ("2000", "1 to 100000"));
+        assert_eq!(
+            (of("listener.inbound.connections").default.as_str(), of("listener.inbound.connections").range.as_str()),
+            ("2000", "1 to 100000")
+        );
         assert_eq!(of("domain[].name").default, "required");
         assert_eq!(of("delivery.source[].ehlo").default, "absent");
         assert!(reference.iter().all(|doc| !doc.doc.is_empty() && !doc.range.is_empty()));
@@ -642,7 +735,9 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
 
     #[test]
     fn subdomains_inherit_and_the_exact_name_wins() {
-        let settings = read("[route.local]\nnext_hops = \"mx\"\n[[domain]]\nname = \"corp.test\"\n[[domain]]\nname = \"a.corp.test\"\n[[domain]]\nname = \"bücher.test\"");
+        let settings = read(
+            "[route.local]\nnext_hops = \"mx\"\n[[domain]]\nname = \"corp.test\"\n[[domain]]\nname = \"a.corp.test\"\n[[domain]]\nname = \"bücher.test\"",
+        );
         let local = |name: &str| settings.local_domain(&name.parse().unwrap()).map(|domain| domain.name.to_string());
         assert_eq!(local("corp.test").as_deref(), Some("corp.test"));
         assert_eq!(local("x.b.corp.test").as_deref(), Some("corp.test"));

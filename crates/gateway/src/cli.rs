@@ -2,7 +2,7 @@
 
 use crate::door::{self, Deed, Question, Which};
 use crate::host::Host;
-use crate::{run, show};
+use crate::{run, show, try_it};
 use clap::{Args, Parser, Subcommand};
 use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, ReversePath, Time};
@@ -21,7 +21,7 @@ const NO: u8 = 3;
 #[command(
     version,
     about,
-    after_help = "First steps:\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
+    after_help = "First steps:\n  gatepost try                          see mail flow on this machine, nothing to set up\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
 )]
 pub(crate) struct Cli {
     /// The host's file
@@ -36,6 +36,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try it on this machine alone: a gateway between a small Internet of scripted peers, without privileges
+    Try {
+        /// First of three ports on 127.0.0.1: inbound, outbound, Control Center
+        #[arg(long, default_value_t = 2525)]
+        port: u16,
+    },
     /// Start the gateway; stops on SIGTERM or Ctrl-C without cutting a message
     Run,
     /// Check gatepost.toml and the settings, and say everything that is wrong
@@ -277,6 +283,7 @@ impl Cli {
         let host = || Host::read(&config);
         let question = match self.command {
             Command::Run => return run::run(host()?).await.map(|()| ExitCode::SUCCESS),
+            Command::Try { port } => return try_it::run(port).await.map(|()| ExitCode::SUCCESS),
             Command::Check => return check(&host()?),
             Command::Version => {
                 println!("gatepost {}", env!("CARGO_PKG_VERSION"));

@@ -440,7 +440,7 @@ async fn send(core: &Arc<Core>, from: ReversePath, to: Address, subject: &str, b
     let smtputf8 =
         to.is_international() || from.address().is_some_and(Address::is_international) || !subject.is_ascii();
     let fields = json!({ "sender": from.to_string(), "recipients": [to.to_string()], "subject": clean(subject), "listener": "internal", "status": "accepted" });
-    crate::outcome::submit(core, &in_force, id, from, to, text.as_bytes(), smtputf8, fields).await?;
+    crate::outcome::submit(core, &in_force, id, from, mail::Recipient::plain(to), text.as_bytes(), smtputf8, fields).await?;
     // So that a command without a running gateway leaves nothing half done.
     tokio::time::sleep(Duration::from_millis(1)).await;
     Ok(json!({ "id": id }))

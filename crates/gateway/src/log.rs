@@ -93,7 +93,8 @@ impl Sink {
             event.id
         );
         if let Value::Object(fields) = &event.fields {
-            for (name, value) in fields.iter().filter(|(name, _)| *name != "attempt") {
+            let silent = |value: &Value| value.is_null() || value.as_str() == Some("");
+            for (name, value) in fields.iter().filter(|(name, value)| *name != "attempt" && !silent(value)) {
                 let _ = write!(lines, ", {name}: ");
                 plain(value, lines);
             }

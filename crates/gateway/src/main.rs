@@ -20,6 +20,7 @@ mod show;
 mod stream;
 mod sweep;
 mod tls;
+mod try_it;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@
 
 use crate::clock::now;
 use crate::core::{Core, InForce};
-use crate::receive::delivery_to;
+use crate::receive::deliveries;
 use decide::outcome::Outcome;
 use decide::retry::{self, Next};
 use mail::report::{self, Action, Report};
@@ -275,8 +275,10 @@ pub(crate) async fn report(
         smtputf8: envelope.smtputf8,
     });
     let about = delivery.message.id;
+    // Nothing is ever reported about a report.
+    let to_sender = Recipient { notify: Some(Notify::NEVER), ..Recipient::plain(sender.clone()) };
     let fields = json!({ "sender": "", "recipients": [to], "subject": "delivery report", "about": about, "status": "accepted", "listener": "internal" });
-    submit(core, in_force, id, ReversePath::Null, sender.clone(), &text, envelope.smtputf8, fields).await.is_ok()
+    submit(core, in_force, id, ReversePath::Null, to_sender, &text, envelope.smtputf8, fields).await.is_ok()
 }
 
 /// Commits a message that the gateway makes itself and queues it.
@@ -286,7 +288,7 @@ pub(crate) async fn submit(
     in_force: &InForce,
     id: mail::AuditId,
     sender: ReversePath,
-    to: mail::Address,
+    to: Recipient,
     text: &[u8],
     smtputf8: bool,
     fields: Value,
@@ -299,7 +301,7 @@ pub(crate) async fn submit(
         envid: None,
         origin: Origin::internal(),
     };
-    let address = to.to_string();
+    let address = to.address.to_string();
     let trace = mail::received(&Hop {
         origin: &envelope.origin,
         reverse_name: None,
@@ -318,7 +320,7 @@ pub(crate) async fn submit(
     draft.write(trace.as_bytes()).and_then(|()| draft.write(text)).map_err(|refused| alert(refused.to_string()))?;
     let event = Event { id, at: now(), kind: "accepted".to_owned(), fields };
     let committed = draft
-        .commit(envelope, delivery_to(in_force, to), now(), vec![event.clone()])
+        .commit(envelope, deliveries(in_force, vec![to]), now(), vec![event.clone()])
         .await
         .map_err(|refused| alert(refused.to_string()))?;
     core.log.write(&event);

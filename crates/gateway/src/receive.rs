@@ -12,7 +12,7 @@ use crate::stream::Stream;
 use decide::accept::{self, RcptVerdict};
 use decide::settings::{Door, Mode, Tls};
 use decide::{rewrite, route};
-use mail::{Address, AuditId, Body, Envelope, Headers, Listener, Origin, Recipient, Reply, header_end, status};
+use mail::{AuditId, Body, Envelope, Headers, Listener, Origin, Recipient, Reply, header_end, status};
 use serde_json::json;
 use smtp::server::{Event, MailParams, Options, Refusal, Server};
 use std::io;
@@ -556,9 +556,4 @@ pub(crate) fn deliveries(in_force: &InForce, recipients: Vec<Recipient>) -> Vec<
         }
     }
     groups
-}
-
-/// For messages made here: the one recipient of a report.
-pub(crate) fn delivery_to(in_force: &InForce, address: Address) -> Vec<NewDelivery> {
-    deliveries(in_force, vec![Recipient { notify: Some(mail::Notify::NEVER), ..Recipient::plain(address) }])
 }

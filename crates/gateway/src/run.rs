@@ -147,7 +147,9 @@ fn say_where(core: &Core, host: &Host, sockets: &[(Listener, TcpListener)], cont
         println!("  health     http://{address}/healthz\n  metrics    http://{address}/metrics");
     }
     println!("  data       {}", host.data.display());
-    println!("  log        {}", host.data.join(&host.log.file).display());
+    if host.log.file != "-" {
+        println!("  log        {}", host.data.join(&host.log.file).display());
+    }
     if let Some(first) = sockets.first().and_then(|(_, socket)| socket.local_addr().ok()) {
         println!(
             "Try it: swaks --server {first} --from you@example.test --to user@example.test\nLook:   gatepost queue list · gatepost audit search user@example.test"

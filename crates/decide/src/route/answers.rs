@@ -37,7 +37,13 @@ impl<'k> Answers<'k> {
 
     pub(super) fn mx(&self, question: &Question) -> Found<'k> {
         let Some(answer) = self.find(question) else { return Found::NotAsked };
-        let record = |data: &'k Data| if let Data::Mx { preference, host } = data { Some((*preference, host.trim_end_matches('.'))) } else { None };
+        let record = |data: &'k Data| {
+            if let Data::Mx { preference, host } = data {
+                Some((*preference, host.trim_end_matches('.')))
+            } else {
+                None
+            }
+        };
         match &answer.outcome {
             Outcome::Failed(why) => Found::Unknown(why),
             Outcome::NoName => Found::NoName,
@@ -103,5 +109,10 @@ impl<'k> Answers<'k> {
 
 fn alias(answer: &Answer) -> Option<&str> {
     let link = |record: &'_ mail::dns::Record| record.kind == Kind::Cname;
-    answer.records.iter().rev().find(|record| link(record)).and_then(|record| if let Data::Name(name) = &record.data { Some(name.as_str()) } else { None })
+    answer
+        .records
+        .iter()
+        .rev()
+        .find(|record| link(record))
+        .and_then(|record| if let Data::Name(name) = &record.data { Some(name.as_str()) } else { None })
 }

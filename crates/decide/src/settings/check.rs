@@ -12,13 +12,21 @@ pub(super) fn whole(settings: &Settings, lines: &BTreeMap<String, usize>, found:
     complaints.extend(relay_hosts(settings));
     complaints.extend(retries(settings));
     let nobody = settings.aliases.iter().filter(|alias| alias.to.is_empty());
-    complaints.extend(nobody.map(|alias| complaint(format!("alias[{}].to", alias.from.key()), "[]", "leads to nobody: mail would be lost", "name a recipient")));
+    complaints.extend(nobody.map(|alias| {
+        complaint(
+            format!("alias[{}].to", alias.from.key()),
+            "[]",
+            "leads to nobody: mail would be lost",
+            "name a recipient",
+        )
+    }));
     if !found.iter().any(|complaint| complaint.path.ends_with("next_hops")) {
         complaints.extend(no_next_hop(settings));
     }
     let aliases = settings.aliases.iter().map(|alias| (&alias.from, alias.to.as_slice()));
     complaints.extend(rings("alias", aliases));
-    let masquerades = settings.masquerades.iter().map(|masquerade| (&masquerade.from, std::slice::from_ref(&masquerade.to)));
+    let masquerades =
+        settings.masquerades.iter().map(|masquerade| (&masquerade.from, std::slice::from_ref(&masquerade.to)));
     complaints.extend(rings("masquerade", masquerades));
     for complaint in &mut complaints {
         complaint.line = complaint.line.or_else(|| line_of(&complaint.path, lines));
@@ -31,8 +39,19 @@ fn line_of(path: &str, lines: &BTreeMap<String, usize>) -> Option<usize> {
     lines.get(entry).copied()
 }
 
-fn complaint(path: impl Into<String>, value: impl Into<String>, problem: impl Into<String>, suggestion: impl Into<String>) -> Complaint {
-    Complaint { path: path.into(), line: None, value: value.into(), problem: problem.into(), suggestion: suggestion.into() }
+fn complaint(
+    path: impl Into<String>,
+    value: impl Into<String>,
+    problem: impl Into<String>,
+    suggestion: impl Into<String>,
+) -> Complaint {
+    Complaint {
+        path: path.into(),
+        line: None,
+        value: value.into(),
+        problem: problem.into(),
+        suggestion: suggestion.into(),
+    }
 }
 
 /// The widest network that may relay without AUTH: an IPv4 /8 (10.0.0.0/8 is the largest private one) or an IPv6 /19
@@ -55,9 +74,19 @@ fn is_local_v6(net: &Ipv6Net) -> bool {
 /// whoever may say by the PROXY protocol who the client is could say that it is one of ours.
 fn open_relay(settings: &Settings) -> Vec<Complaint> {
     const ADVICE: &str = "name your own networks; strangers use the submission listener with AUTH";
-    let mut complaints = strangers("listener.outbound.accept_from", &settings.outbound.accept_from, "would make this an open relay: these clients relay without AUTH", ADVICE);
+    let mut complaints = strangers(
+        "listener.outbound.accept_from",
+        &settings.outbound.accept_from,
+        "would make this an open relay: these clients relay without AUTH",
+        ADVICE,
+    );
     for (name, door) in doors(settings) {
-        complaints.extend(strangers(&format!("listener.{name}.proxy_protocol_from"), &door.proxy_protocol_from, "would let strangers pass as any client: the PROXY protocol is believed", "name your load balancers"));
+        complaints.extend(strangers(
+            &format!("listener.{name}.proxy_protocol_from"),
+            &door.proxy_protocol_from,
+            "would let strangers pass as any client: the PROXY protocol is believed",
+            "name your load balancers",
+        ));
     }
     complaints
 }
@@ -90,8 +119,12 @@ fn doors(settings: &Settings) -> [(&'static str, &Door); 3] {
 
 fn certificates(settings: &Settings) -> Vec<Complaint> {
     let lone = doors(settings).into_iter().filter_map(|(name, door)| match (&door.certificate, &door.key) {
-        (Some(_), None) => Some(complaint(format!("listener.{name}.key"), "", "is missing", "a certificate needs its key")),
-        (None, Some(_)) => Some(complaint(format!("listener.{name}.certificate"), "", "is missing", "a key needs its certificate")),
+        (Some(_), None) => {
+            Some(complaint(format!("listener.{name}.key"), "", "is missing", "a certificate needs its key"))
+        }
+        (None, Some(_)) => {
+            Some(complaint(format!("listener.{name}.certificate"), "", "is missing", "a key needs its certificate"))
+        }
         _ => None,
     });
     lone.collect()
@@ -101,14 +134,28 @@ fn relay_hosts(settings: &Settings) -> Vec<Complaint> {
     let other = &settings.other;
     let mut complaints = Vec::new();
     if other.next_hops == NextHops::Hops(Vec::new()) {
-        complaints.push(complaint("route.other.next_hops", "[]", "leaves all other mail without a way", "\"mx\" is the default"));
+        complaints.push(complaint(
+            "route.other.next_hops",
+            "[]",
+            "leaves all other mail without a way",
+            "\"mx\" is the default",
+        ));
     }
     if other.next_hops == NextHops::Mx && other.user.is_some() {
-        complaints.push(complaint("route.other.user", "", "is for relay hosts, and next_hops is \"mx\"", "never show a password to whoever the MX names: leave it out"));
+        complaints.push(complaint(
+            "route.other.user",
+            "",
+            "is for relay hosts, and next_hops is \"mx\"",
+            "never show a password to whoever the MX names: leave it out",
+        ));
     }
     match (&other.user, &other.password_file) {
-        (Some(_), None) => complaints.push(complaint("route.other.password_file", "", "is missing", "a user needs a password")),
-        (None, Some(_)) => complaints.push(complaint("route.other.user", "", "is missing", "a password needs its user")),
+        (Some(_), None) => {
+            complaints.push(complaint("route.other.password_file", "", "is missing", "a user needs a password"))
+        }
+        (None, Some(_)) => {
+            complaints.push(complaint("route.other.user", "", "is missing", "a password needs its user"))
+        }
         _ => {}
     }
     complaints
@@ -118,28 +165,50 @@ fn retries(settings: &Settings) -> Vec<Complaint> {
     let Retry { first, longest, delay_notices, .. } = &settings.retry;
     let mut complaints = Vec::new();
     if longest < first {
-        complaints.push(complaint("retry.longest", time_words(*longest), "is shorter than retry.first", format!("\"{}\" or more", time_words(*first))));
+        complaints.push(complaint(
+            "retry.longest",
+            time_words(*longest),
+            "is shorter than retry.first",
+            format!("\"{}\" or more", time_words(*first)),
+        ));
     }
     if !delay_notices.is_sorted() {
         let words: Vec<String> = delay_notices.iter().map(|age| time_words(*age)).collect();
-        complaints.push(complaint("retry.delay_notices", words.join(", "), "must grow", "[\"4h\", \"12h\", \"28h\"] is the default"));
+        complaints.push(complaint(
+            "retry.delay_notices",
+            words.join(", "),
+            "must grow",
+            "[\"4h\", \"12h\", \"28h\"] is the default",
+        ));
     }
     complaints
 }
 
 fn no_next_hop(settings: &Settings) -> Vec<Complaint> {
     let nothing = NextHops::Hops(Vec::new());
-    let lost = settings.domains.iter().filter(|domain| *domain.next_hops.as_ref().unwrap_or(&settings.local_next_hops) == nothing);
+    let lost = settings
+        .domains
+        .iter()
+        .filter(|domain| *domain.next_hops.as_ref().unwrap_or(&settings.local_next_hops) == nothing);
     lost.map(|domain| {
         let name = &domain.name;
-        Complaint { line: domain.line, ..complaint(format!("domain[{name}].next_hops"), "", format!("mail for {name} has no next hop"), "name the server behind, or set route.local.next_hops") }
+        Complaint {
+            line: domain.line,
+            ..complaint(
+                format!("domain[{name}].next_hops"),
+                "",
+                format!("mail for {name} has no next hop"),
+                "name the server behind, or set route.local.next_hops",
+            )
+        }
     })
     .collect()
 }
 
 /// Rewritings that come back to where they began. One that names itself is none: it keeps its copy there.
 fn rings<'s>(list: &'static str, entries: impl Iterator<Item = (&'s Mailboxes, &'s [Mailboxes])>) -> Vec<Complaint> {
-    let book: BTreeMap<String, (&Mailboxes, &[Mailboxes])> = entries.map(|(from, to)| (from.key(), (from, to))).collect();
+    let book: BTreeMap<String, (&Mailboxes, &[Mailboxes])> =
+        entries.map(|(from, to)| (from.key(), (from, to))).collect();
     let mut search = Search { list, book: &book, done: BTreeSet::new(), way: Vec::new(), complaints: Vec::new() };
     for (from, _) in book.values() {
         if let Some(address) = any_of(from) {
@@ -193,7 +262,10 @@ impl Search<'_> {
         if let Some(begin) = self.way.iter().position(|step| step.address.key() == address.key()) {
             return self.complain(begin);
         }
-        let found = self.book.get_key_value(&address.key()).or_else(|| self.book.get_key_value(&format!("@{}", address.domain().ascii())));
+        let found = self
+            .book
+            .get_key_value(&address.key())
+            .or_else(|| self.book.get_key_value(&format!("@{}", address.domain().ascii())));
         let Some((entry, (_, to))) = found else { return };
         if self.done.contains(&address.key()) {
             return;
@@ -203,12 +275,19 @@ impl Search<'_> {
     }
 
     fn complain(&mut self, begin: usize) {
-        let shown = |address: &Address| if address.local() == ANY { format!("@{}", address.domain()) } else { address.to_string() };
+        let shown = |address: &Address| {
+            if address.local() == ANY { format!("@{}", address.domain()) } else { address.to_string() }
+        };
         let ring = &self.way[begin..];
         let mut words: Vec<String> = ring.iter().map(|step| shown(&step.address)).collect();
         words.extend(words.first().cloned());
         let path = format!("{}[{}]", self.list, ring[0].entry);
-        self.complaints.push(complaint(path, "", format!("goes round in a ring: {}", words.join(" → ")), "take one of the steps away"));
+        self.complaints.push(complaint(
+            path,
+            "",
+            format!("goes round in a ring: {}", words.join(" → ")),
+            "take one of the steps away",
+        ));
     }
 }
 
@@ -226,13 +305,20 @@ pub(super) fn notes(settings: &Settings) -> Vec<Complaint> {
     let mut notes = Vec::new();
     for (name, door) in doors(settings) {
         if door.tls != Tls::Off && door.certificate.is_none() {
-            notes.push(complaint(format!("listener.{name}.certificate"), "", "is not set: a self-signed certificate is used", "servers accept it, people's mail programs do not"));
+            notes.push(complaint(
+                format!("listener.{name}.certificate"),
+                "",
+                "is not set: a self-signed certificate is used",
+                "servers accept it, people's mail programs do not",
+            ));
         }
     }
     const PUBLIC: &str = "give a name that resolves in public DNS; other servers refuse one that does not";
     match &settings.hostname {
         None => notes.push(complaint("hostname", "", "is not set: the machine's own name is used", PUBLIC)),
-        Some(name) if name.parent().is_none() => notes.push(complaint("hostname", name.as_str(), "is not fully qualified", PUBLIC)),
+        Some(name) if name.parent().is_none() => {
+            notes.push(complaint("hostname", name.as_str(), "is not fully qualified", PUBLIC))
+        }
         Some(_) => {}
     }
     notes
@@ -245,7 +331,10 @@ pub(super) fn loops(settings: &Settings, own: &Identity) -> Vec<Complaint> {
         for hop in hops.iter().filter(|hop| is_own(hop, settings, own)) {
             let port = hop.port.unwrap_or(settings.delivery.port);
             let problem = format!("leads back here: {mail} → {}:{port} → this gateway → {mail}", hop.host);
-            complaints.push(Complaint { line, ..complaint(path.clone(), hop.host.to_string(), problem, "name the server behind the gateway") });
+            complaints.push(Complaint {
+                line,
+                ..complaint(path.clone(), hop.host.to_string(), problem, "name the server behind the gateway")
+            });
         }
     };
     for domain in settings.domains.iter() {

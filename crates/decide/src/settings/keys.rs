@@ -59,7 +59,8 @@ password = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"
 
 pub(super) fn reference() -> Vec<SettingDoc> {
     let doc = |record: Record| {
-        let default = if record.required { "required".to_owned() } else { record.value.clone().unwrap_or("absent".to_owned()) };
+        let default =
+            if record.required { "required".to_owned() } else { record.value.clone().unwrap_or("absent".to_owned()) };
         SettingDoc { path: kind(&record), default, range: record.range, doc: record.doc }
     };
     defaults().into_iter().map(doc).collect()
@@ -95,14 +96,16 @@ pub(super) fn diff(old: &Settings, new: &Settings) -> Vec<Change> {
         if from == to || !seen.insert(path.clone()) {
             continue;
         }
-        let shown = |value: Option<&String>| value.map(|value| if record.secret { "…".to_owned() } else { value.clone() });
+        let shown =
+            |value: Option<&String>| value.map(|value| if record.secret { "…".to_owned() } else { value.clone() });
         changes.push(Change { old: shown(from), new: shown(to), path });
     }
     changes
 }
 
 pub(super) fn export(settings: &Settings) -> String {
-    let defaults: BTreeMap<String, Option<String>> = defaults().into_iter().map(|record| (kind(&record), record.value)).collect();
+    let defaults: BTreeMap<String, Option<String>> =
+        defaults().into_iter().map(|record| (kind(&record), record.value)).collect();
     let mut text = String::new();
     let mut table = String::new();
     for record in records(settings) {
@@ -134,7 +137,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Settings {
     fn keys(&mut self, at: &mut Table<'_, '_>) {
         at.key("hostname", &mut self.hostname, "MTA host name: what the gateway calls itself in banner, EHLO and Received. Must resolve in public DNS, or other servers refuse it. Left out: the machine's own name.");
-        at.key("postmaster", &mut self.postmaster, "Who gets mail for postmaster here and stands in bounces. Left out: postmaster at the MTA host name.");
+        at.key(
+            "postmaster",
+            &mut self.postmaster,
+            "Who gets mail for postmaster here and stands in bounces. Left out: postmaster at the MTA host name.",
+        );
         at.key("mode", &mut self.mode, "MTA operation: accept and deliver; pause-delivery accepts and queues; drain accepts nothing and delivers what is queued.");
         at.table("identity", |at| {
             at.key("public_addresses", &mut self.public_addresses, "Addresses under which others reach this gateway but no interface has: NAT, load balancers. Used to recognise mail that would come back.");
@@ -146,7 +153,13 @@ impl Settings {
         });
         at.list("domain", &mut self.domains, LocalDomain::keys);
         at.table("route", |at| {
-            at.table("local", |at| at.key("next_hops", &mut self.local_next_hops, "Where mail for local domains goes that have no next_hops of their own."));
+            at.table("local", |at| {
+                at.key(
+                    "next_hops",
+                    &mut self.local_next_hops,
+                    "Where mail for local domains goes that have no next_hops of their own.",
+                )
+            });
             at.table("other", |at| self.other.keys(at));
         });
         at.list("alias", &mut self.aliases, Alias::keys);
@@ -154,11 +167,26 @@ impl Settings {
         at.table("delivery", |at| self.delivery.keys(at));
         at.table("retry", |at| self.retry.keys(at));
         at.table("queue", |at| {
-            at.within("limit", &mut self.queue.limit, 1..=100_000_000, "Messages in the queue; when there are more, new mail is deferred.");
-            size(at, "disk_reserve", &mut self.queue.disk_reserve, 0..=1 << 50, "Space to leave free on the spool's disk; when there is less, new mail is deferred.");
+            at.within(
+                "limit",
+                &mut self.queue.limit,
+                1..=100_000_000,
+                "Messages in the queue; when there are more, new mail is deferred.",
+            );
+            size(
+                at,
+                "disk_reserve",
+                &mut self.queue.disk_reserve,
+                0..=1 << 50,
+                "Space to leave free on the spool's disk; when there is less, new mail is deferred.",
+            );
         });
         at.table("dns", |at| {
-            at.key("servers", &mut self.dns.servers, "Resolvers, asked in this order. Empty: those of /etc/resolv.conf.");
+            at.key(
+                "servers",
+                &mut self.dns.servers,
+                "Resolvers, asked in this order. Empty: those of /etc/resolv.conf.",
+            );
             at.within("timeout", &mut self.dns.timeout, SECOND..=MINUTE, "How long one lookup may take.");
         });
         at.list("user", &mut self.users, User::keys);
@@ -175,13 +203,43 @@ impl Door {
     fn keys(&mut self, at: &mut Table<'_, '_>) {
         at.key("accept_from", &mut self.accept_from, "Networks whose clients may connect. At the outbound listener they may relay, so it must never hold the whole Internet.");
         at.within("connections", &mut self.connections, 1..=100_000, "Connections at a time.");
-        at.within("connections_per_address", &mut self.connections_per_address, 1..=100_000, "Connections at a time from one address; an IPv6 /64 counts as one.");
-        at.within("recipients_per_message", &mut self.recipients_per_message, 100..=100_000, "Recipients of one message; RFC 5321 4.5.3.1.8 asks for 100 or more.");
-        at.within("messages_per_session", &mut self.messages_per_session, 0..=100_000, "Messages in one connection; 0: no limit.");
-        size(at, "message_size", &mut self.message_size, 65_536..=1 << 31, "Largest message; RFC 5321 4.5.3.1.7 asks for 64 KB or more.");
-        at.within("errors_per_session", &mut self.errors_per_session, 1..=1000, "Refused commands after which a client is sent away.");
+        at.within(
+            "connections_per_address",
+            &mut self.connections_per_address,
+            1..=100_000,
+            "Connections at a time from one address; an IPv6 /64 counts as one.",
+        );
+        at.within(
+            "recipients_per_message",
+            &mut self.recipients_per_message,
+            100..=100_000,
+            "Recipients of one message; RFC 5321 4.5.3.1.8 asks for 100 or more.",
+        );
+        at.within(
+            "messages_per_session",
+            &mut self.messages_per_session,
+            0..=100_000,
+            "Messages in one connection; 0: no limit.",
+        );
+        size(
+            at,
+            "message_size",
+            &mut self.message_size,
+            65_536..=1 << 31,
+            "Largest message; RFC 5321 4.5.3.1.7 asks for 64 KB or more.",
+        );
+        at.within(
+            "errors_per_session",
+            &mut self.errors_per_session,
+            1..=1000,
+            "Refused commands after which a client is sent away.",
+        );
         at.key("tls", &mut self.tls, "STARTTLS: off, offered, or required before MAIL.");
-        at.key("certificate", &mut self.certificate, "PEM file with the certificate chain. Left out: a self-signed certificate.");
+        at.key(
+            "certificate",
+            &mut self.certificate,
+            "PEM file with the certificate chain. Left out: a self-signed certificate.",
+        );
         at.key("key", &mut self.key, "PEM file with the certificate's private key.");
         at.key("proxy_protocol_from", &mut self.proxy_protocol_from, "Networks of load balancers that name the true client by the PROXY protocol; from them it is required, from all others refused.");
     }
@@ -200,7 +258,11 @@ impl LocalDomain {
         };
         at.key("next_hops", &mut next_hops, "Where its mail goes: hosts and addresses, or \"mx\" for the domain's own MX records. Left out: route.local.next_hops.");
         at.key("recipients", &mut recipients, "All valid recipients. Left out: every recipient is valid.");
-        at.key("invalid_recipients", &mut invalid, "What becomes of mail to other recipients: refused at RCPT, accepted and bounced, or dropped.");
+        at.key(
+            "invalid_recipients",
+            &mut invalid,
+            "What becomes of mail to other recipients: refused at RCPT, accepted and bounced, or dropped.",
+        );
         Some(LocalDomain { name: name?, next_hops, recipients, invalid_recipients: invalid, line: at.line() })
     }
 }
@@ -236,13 +298,32 @@ impl Delivery {
     fn keys(&mut self, at: &mut Table<'_, '_>) {
         at.within("port", &mut self.port, 1..=65_535, "Port of MX hosts, and of next hops that name none.");
         at.within("connections", &mut self.connections, 1..=10_000, "Outgoing connections at a time.");
-        at.within("connections_per_address", &mut self.connections_per_address, 1..=10_000, "Outgoing connections to one address at a time.");
-        at.within("messages_per_connection", &mut self.messages_per_connection, 1..=100_000, "Messages after which an outgoing connection is closed.");
-        at.within("recipients_per_message", &mut self.recipients_per_message, 1..=10_000, "Recipients of one delivered message; more are split.");
+        at.within(
+            "connections_per_address",
+            &mut self.connections_per_address,
+            1..=10_000,
+            "Outgoing connections to one address at a time.",
+        );
+        at.within(
+            "messages_per_connection",
+            &mut self.messages_per_connection,
+            1..=100_000,
+            "Messages after which an outgoing connection is closed.",
+        );
+        at.within(
+            "recipients_per_message",
+            &mut self.recipients_per_message,
+            1..=10_000,
+            "Recipients of one delivered message; more are split.",
+        );
         self.timeouts.keys(at);
         at.key("tls", &mut self.tls, "TLS to next hops and MX hosts: off, used when offered, or required.");
         at.key("address_family", &mut self.address_family, "Which addresses of a host are tried, and which first.");
-        at.key("allow_private_addresses", &mut self.allow_private_addresses, "Whether MX records may lead to private and loopback addresses. Next hops in the settings always may.");
+        at.key(
+            "allow_private_addresses",
+            &mut self.allow_private_addresses,
+            "Whether MX records may lead to private and loopback addresses. Next hops in the settings always may.",
+        );
         at.list("source", &mut self.sources, Source::keys);
     }
 }
@@ -251,12 +332,22 @@ impl Timeouts {
     fn keys(&mut self, at: &mut Table<'_, '_>) {
         at.within("connect_timeout", &mut self.connect, SECOND..=HOUR, "For the TCP connection to one address.");
         at.within("banner_timeout", &mut self.banner, SECOND..=HOUR, "For the greeting.");
-        at.within("ehlo_timeout", &mut self.ehlo, SECOND..=HOUR, "For the answers to EHLO and STARTTLS, and for the TLS handshake.");
+        at.within(
+            "ehlo_timeout",
+            &mut self.ehlo,
+            SECOND..=HOUR,
+            "For the answers to EHLO and STARTTLS, and for the TLS handshake.",
+        );
         at.within("mail_timeout", &mut self.mail, SECOND..=HOUR, "For the answer to MAIL.");
         at.within("rcpt_timeout", &mut self.rcpt, SECOND..=HOUR, "For the answer to RCPT.");
         at.within("data_timeout", &mut self.data, SECOND..=HOUR, "For the go-ahead after DATA.");
         at.within("block_timeout", &mut self.block, SECOND..=HOUR, "For one block of content to leave.");
-        at.within("final_timeout", &mut self.final_reply, SECOND..=HOUR, "For the answer after the final dot; a short time makes duplicates.");
+        at.within(
+            "final_timeout",
+            &mut self.final_reply,
+            SECOND..=HOUR,
+            "For the answer after the final dot; a short time makes duplicates.",
+        );
     }
 }
 
@@ -264,19 +355,47 @@ impl Source {
     fn keys(at: &mut Table<'_, '_>, current: Option<Source>) -> Option<Source> {
         let (address, mut ehlo) = current.map_or((None, None), |source| (Some(source.address), source.ehlo));
         let address = at.required("address", address, "An address of this machine that deliveries leave from.");
-        at.key("ehlo", &mut ehlo, "The name said in EHLO from there; should resolve to that address. Left out: the MTA host name.");
+        at.key(
+            "ehlo",
+            &mut ehlo,
+            "The name said in EHLO from there; should resolve to that address. Left out: the MTA host name.",
+        );
         Some(Source { address: address?, ehlo })
     }
 }
 
 impl Retry {
     fn keys(&mut self, at: &mut Table<'_, '_>) {
-        at.within("first", &mut self.first, MINUTE..=DAY, "Time to the second attempt; each further wait is twice as long.");
-        at.within("longest", &mut self.longest, MINUTE..=7 * DAY, "Longest wait between two attempts.");
-        at.within("expire", &mut self.expire, MINUTE..=30 * DAY, "Age at which undelivered mail is returned; RFC 5321 4.5.4.1 asks for 4 to 5 days.");
-        at.within("expire_bounces", &mut self.expire_bounces, MINUTE..=30 * DAY, "Age at which undelivered bounces are given up.");
-        at.key("delay_notices", &mut self.delay_notices, "Ages at which the sender is told that mail is late. Empty: never.");
-        at.within("delay_notice_every", &mut self.delay_notice_every, HOUR..=30 * DAY, "Time between further delay notices, after those listed.");
+        at.within(
+            "first",
+            &mut self.first,
+            SECOND..=DAY,
+            "Time to the second attempt; each further wait is twice as long.",
+        );
+        at.within("longest", &mut self.longest, SECOND..=7 * DAY, "Longest wait between two attempts.");
+        at.within(
+            "expire",
+            &mut self.expire,
+            SECOND..=30 * DAY,
+            "Age at which undelivered mail is returned; RFC 5321 4.5.4.1 asks for 4 to 5 days.",
+        );
+        at.within(
+            "expire_bounces",
+            &mut self.expire_bounces,
+            SECOND..=30 * DAY,
+            "Age at which undelivered bounces are given up.",
+        );
+        at.key(
+            "delay_notices",
+            &mut self.delay_notices,
+            "Ages at which the sender is told that mail is late. Empty: never.",
+        );
+        at.within(
+            "delay_notice_every",
+            &mut self.delay_notice_every,
+            HOUR..=30 * DAY,
+            "Time between further delay notices, after those listed.",
+        );
     }
 }
 

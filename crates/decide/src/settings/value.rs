@@ -155,7 +155,9 @@ impl Setting for Size {
     }
     fn show(&self) -> Option<String> {
         let even = SIZE_UNITS.iter().find(|(_, bytes)| self.0 > 0 && self.0.is_multiple_of(*bytes));
-        Some(even.map_or(self.0.to_string(), |(unit, bytes)| if *bytes == 1 { self.0.to_string() } else { format!("\"{}{unit}\"", self.0 / bytes) }))
+        Some(even.map_or(self.0.to_string(), |(unit, bytes)| {
+            if *bytes == 1 { self.0.to_string() } else { format!("\"{}{unit}\"", self.0 / bytes) }
+        }))
     }
 }
 
@@ -222,7 +224,8 @@ impl Setting for IpAddr {
 impl Setting for IpNet {
     const WHAT: &'static str = "a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"";
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
-        let net: IpNet = text(value, |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)))?;
+        let net: IpNet =
+            text(value, |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)))?;
         if net.trunc() == net {
             return Ok(net);
         }
@@ -238,7 +241,9 @@ impl Setting for IpNet {
 impl Setting for SocketAddr {
     const WHAT: &'static str = "an address, with a port if it is not 53: \"127.0.0.53\", \"[::1]:5300\"";
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
-        text(value, |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53))))
+        text(value, |text| {
+            text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53)))
+        })
     }
     fn show(&self) -> Option<String> {
         Some(quoted(&self.to_string()))
@@ -321,7 +326,9 @@ fn hop(text: &str) -> Option<NextHop> {
     if let Ok(socket) = text.parse::<SocketAddr>() {
         return with(Host::Addr(socket.ip()), socket.port());
     }
-    if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).and_then(|text| text.parse::<Ipv6Addr>().ok()) {
+    if let Some(address) =
+        text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).and_then(|text| text.parse::<Ipv6Addr>().ok())
+    {
         return Some(alone(Host::Addr(address.into())));
     }
     match text.split_once(':') {
@@ -348,11 +355,20 @@ fn hop_of_table(value: &Spanned<DeValue<'_>>, table: &toml::de::DeTable<'_>) -> 
     };
     let (port, preference) = (small("port"), small("preference"));
     let host = table.get("host").and_then(string).and_then(hop);
-    if let Some((unknown, _)) = table.iter().find(|(key, _)| !["host", "port", "preference"].contains(&key.get_ref().as_ref())) {
-        problems.push(Problem::of(value, &format!("`{}` is not a setting of a next hop", unknown.get_ref())).suggesting("known here: host, port, preference".to_owned()));
+    if let Some((unknown, _)) =
+        table.iter().find(|(key, _)| !["host", "port", "preference"].contains(&key.get_ref().as_ref()))
+    {
+        problems.push(
+            Problem::of(value, &format!("`{}` is not a setting of a next hop", unknown.get_ref()))
+                .suggesting("known here: host, port, preference".to_owned()),
+        );
     }
     match host {
-        Some(hop) if problems.is_empty() => Ok(NextHop { port: port.filter(|port| *port != 0).or(hop.port), preference: preference.unwrap_or(0), ..hop }),
+        Some(hop) if problems.is_empty() => Ok(NextHop {
+            port: port.filter(|port| *port != 0).or(hop.port),
+            preference: preference.unwrap_or(0),
+            ..hop
+        }),
         Some(_) => Err(problems),
         None => Err(Problem::must_be::<NextHop>(value)),
     }
@@ -385,7 +401,8 @@ impl Setting for PasswordHash {
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| {
             let parts: Vec<&str> = text.split('$').collect();
-            let whole = parts.len() == HASH_PARTS && parts[1] == "argon2id" && parts[2..].iter().all(|part| !part.is_empty());
+            let whole =
+                parts.len() == HASH_PARTS && parts[1] == "argon2id" && parts[2..].iter().all(|part| !part.is_empty());
             whole.then(|| PasswordHash(text.to_owned()))
         })
     }
@@ -412,7 +429,10 @@ impl<T: Setting> Setting for Option<T> {
 impl<T: Setting> Setting for Vec<T> {
     const WHAT: &'static str = T::WHAT;
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
-        let items = value.get_ref().as_array().ok_or_else(|| vec![Problem::of(value, &format!("must be a list; each must be {}", T::WHAT))])?;
+        let items = value
+            .get_ref()
+            .as_array()
+            .ok_or_else(|| vec![Problem::of(value, &format!("must be a list; each must be {}", T::WHAT))])?;
         let (mut good, mut problems) = (Vec::new(), Vec::new());
         for item in items.iter() {
             match T::read(item) {
@@ -463,17 +483,26 @@ impl<T: Choice> Setting for T {
 
 impl Choice for Mode {
     const WHAT: &'static str = "accept-and-deliver, pause-delivery or drain";
-    const WORDS: &'static [(&'static str, Self)] = &[("accept-and-deliver", Mode::AcceptAndDeliver), ("pause-delivery", Mode::PauseDelivery), ("drain", Mode::Drain)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("accept-and-deliver", Mode::AcceptAndDeliver),
+        ("pause-delivery", Mode::PauseDelivery),
+        ("drain", Mode::Drain),
+    ];
 }
 
 impl Choice for Tls {
     const WHAT: &'static str = "off, offer or require";
-    const WORDS: &'static [(&'static str, Self)] = &[("off", Tls::Off), ("offer", Tls::Offer), ("require", Tls::Require)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Tls::Off), ("offer", Tls::Offer), ("require", Tls::Require)];
 }
 
 impl Choice for InvalidRecipients {
     const WHAT: &'static str = "reject, accept-and-bounce or drop";
-    const WORDS: &'static [(&'static str, Self)] = &[("reject", InvalidRecipients::Reject), ("accept-and-bounce", InvalidRecipients::AcceptAndBounce), ("drop", InvalidRecipients::Drop)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("reject", InvalidRecipients::Reject),
+        ("accept-and-bounce", InvalidRecipients::AcceptAndBounce),
+        ("drop", InvalidRecipients::Drop),
+    ];
 }
 
 impl Choice for AddressFamily {
@@ -496,7 +525,11 @@ mod tests {
         let value = DeValue::parse(text).unwrap();
         let shown = match T::read(&value) {
             Ok(value) => value.show().unwrap_or_else(|| "absent".to_owned()),
-            Err(problems) => problems.iter().map(|problem| format!("{}: {}", problem.value, problem.text)).collect::<Vec<_>>().join(" | "),
+            Err(problems) => problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.value, problem.text))
+                .collect::<Vec<_>>()
+                .join(" | "),
         };
         assert_eq!(shown, expected, "{text}");
     }
@@ -528,12 +561,21 @@ mod tests {
     fn next_hops_are_hosts_addresses_or_tables() {
         check::<NextHops>("\"mx\"", "\"mx\"");
         check::<NextHops>("\"relay.test\"", "[\"relay.test\"]");
-        check::<NextHops>("[\"relay.test:587\", \"192.0.2.1\", \"192.0.2.1:26\", \"[::1]:25\", \"::1\", \"[::1]\"]", "[\"relay.test:587\", \"192.0.2.1\", \"192.0.2.1:26\", \"[::1]:25\", \"::1\", \"::1\"]");
-        check::<NextHops>("[{ host = \"a.test\", port = 26, preference = 10 }]", "[{ host = \"a.test\", port = 26, preference = 10 }]");
+        check::<NextHops>(
+            "[\"relay.test:587\", \"192.0.2.1\", \"192.0.2.1:26\", \"[::1]:25\", \"::1\", \"[::1]\"]",
+            "[\"relay.test:587\", \"192.0.2.1\", \"192.0.2.1:26\", \"[::1]:25\", \"::1\", \"::1\"]",
+        );
+        check::<NextHops>(
+            "[{ host = \"a.test\", port = 26, preference = 10 }]",
+            "[{ host = \"a.test\", port = 26, preference = 10 }]",
+        );
         check::<NextHop>("\"mx\"", &format!("\"mx\": must be {}", NextHop::WHAT));
         check::<NextHop>("\"300.1.1.1\"", &format!("\"300.1.1.1\": must be {}", NextHop::WHAT));
         check::<NextHop>("\"a.test:99999\"", &format!("\"a.test:99999\": must be {}", NextHop::WHAT));
-        check::<NextHop>("{ host = \"a.test\", prot = 1, preference = -1 }", "{…}: its preference must be 0 to 65535 | {…}: `prot` is not a setting of a next hop");
+        check::<NextHop>(
+            "{ host = \"a.test\", prot = 1, preference = -1 }",
+            "{…}: its preference must be 0 to 65535 | {…}: `prot` is not a setting of a next hop",
+        );
     }
 
     #[test]
@@ -556,7 +598,10 @@ mod tests {
 
     #[test]
     fn only_a_whole_hash_is_a_password() {
-        check::<PasswordHash>("\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\"", "\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\"");
+        check::<PasswordHash>(
+            "\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\"",
+            "\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\"",
+        );
         check::<PasswordHash>("\"secret\"", &format!("\"secret\": must be {}", PasswordHash::WHAT));
     }
 }

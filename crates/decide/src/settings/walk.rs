@@ -3,9 +3,9 @@
 //! Without a document (`given` is None) nothing is read and the records describe the settings as they are: the
 //! reference, the export and the comparison are made of them.
 
+use super::Complaint;
 use super::book::{Book, Entry};
 use super::value::{Problem, Setting};
-use super::Complaint;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
@@ -66,14 +66,25 @@ impl<'d> Table<'_, 'd> {
     }
 
     /// A key whose value lies between two others.
-    pub(super) fn within<T: Setting + PartialOrd>(&mut self, key: &'static str, value: &mut T, range: RangeInclusive<T>, doc: &'static str) {
+    pub(super) fn within<T: Setting + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        value: &mut T,
+        range: RangeInclusive<T>,
+        doc: &'static str,
+    ) {
         let bare = |bound: &T| bound.show().unwrap_or_default().replace('"', "");
         let words = format!("{} to {}", bare(range.start()), bare(range.end()));
         self.read(key, value, words, doc, |value| range.contains(value));
     }
 
     /// A key that its table cannot be without.
-    pub(super) fn required<T: Setting>(&mut self, key: &'static str, current: Option<T>, doc: &'static str) -> Option<T> {
+    pub(super) fn required<T: Setting>(
+        &mut self,
+        key: &'static str,
+        current: Option<T>,
+        doc: &'static str,
+    ) -> Option<T> {
         let mut value = Given(current);
         let complaints = self.walk.complaints.len();
         self.read(key, &mut value, T::WHAT.to_owned(), doc, |_| true);
@@ -82,7 +93,13 @@ impl<'d> Table<'_, 'd> {
         }
         if value.0.is_none() && self.given.is_some() && self.walk.complaints.len() == complaints {
             let (path, line) = (self.path_of(key), self.line);
-            self.walk.complaints.push(Complaint { path, line, value: String::new(), problem: "is missing".to_owned(), suggestion: format!("give {}", T::WHAT) });
+            self.walk.complaints.push(Complaint {
+                path,
+                line,
+                value: String::new(),
+                problem: "is missing".to_owned(),
+                suggestion: format!("give {}", T::WHAT),
+            });
         }
         value.0
     }
@@ -102,24 +119,46 @@ impl<'d> Table<'_, 'd> {
     }
 
     /// A list of tables, `[[key]]`. With a document its entries are made anew, without one they are shown.
-    pub(super) fn list<T: Entry + Clone>(&mut self, key: &'static str, book: &mut Book<T>, each: impl Fn(&mut Table<'_, 'd>, Option<T>) -> Option<T>) {
+    pub(super) fn list<T: Entry + Clone>(
+        &mut self,
+        key: &'static str,
+        book: &mut Book<T>,
+        each: impl Fn(&mut Table<'_, 'd>, Option<T>) -> Option<T>,
+    ) {
         self.known.push(key);
         let path = self.path_of(key);
         let Some(found) = self.given.and_then(|given| given.get(key)) else {
             for entry in book.iter() {
                 let path = format!("{path}[{}]", entry.key());
-                each(&mut Table { walk: self.walk, path, given: None, line: None, known: Vec::new() }, Some(entry.clone()));
+                each(
+                    &mut Table { walk: self.walk, path, given: None, line: None, known: Vec::new() },
+                    Some(entry.clone()),
+                );
             }
             return;
         };
         *book = Book::default();
-        let tables: Option<Vec<_>> = found.get_ref().as_array().and_then(|items| items.iter().map(|item| item.get_ref().as_table().map(|table| (item, table))).collect());
+        let tables: Option<Vec<_>> = found
+            .get_ref()
+            .as_array()
+            .and_then(|items| items.iter().map(|item| item.get_ref().as_table().map(|table| (item, table))).collect());
         let Some(tables) = tables else {
-            return self.complain(key, Problem::of(found, &format!("must be tables, each begun with [[{path}]]")), String::new(), false);
+            return self.complain(
+                key,
+                Problem::of(found, &format!("must be tables, each begun with [[{path}]]")),
+                String::new(),
+                false,
+            );
         };
         for (at, (item, inner)) in tables.into_iter().enumerate() {
             let line = self.walk.line(&item.span());
-            let mut table = Table { walk: self.walk, path: format!("{path}[{}]", at + 1), given: Some(inner), line: Some(line), known: Vec::new() };
+            let mut table = Table {
+                walk: self.walk,
+                path: format!("{path}[{}]", at + 1),
+                given: Some(inner),
+                line: Some(line),
+                known: Vec::new(),
+            };
             let entry = each(&mut table, None);
             table.unknown_keys();
             if let Some(entry) = entry {
@@ -149,7 +188,14 @@ impl<'d> Table<'_, 'd> {
         });
     }
 
-    fn read<T: Setting>(&mut self, key: &'static str, value: &mut T, range: String, doc: &'static str, fits: impl Fn(&T) -> bool) {
+    fn read<T: Setting>(
+        &mut self,
+        key: &'static str,
+        value: &mut T,
+        range: String,
+        doc: &'static str,
+        fits: impl Fn(&T) -> bool,
+    ) {
         self.known.push(key);
         if let Some(found) = self.given.and_then(|given| given.get(key)) {
             match T::read(found) {
@@ -167,7 +213,15 @@ impl<'d> Table<'_, 'd> {
                 }
             }
         }
-        self.walk.records.push(Record { table: self.path.clone(), key, value: value.show(), range, doc, secret: T::SECRET, required: false });
+        self.walk.records.push(Record {
+            table: self.path.clone(),
+            key,
+            value: value.show(),
+            range,
+            doc,
+            secret: T::SECRET,
+            required: false,
+        });
     }
 
     fn out_of_range<T: Setting>(&mut self, key: &str, value: &T, range: &str, problem: Problem) {
