@@ -1,0 +1,79 @@
+# make run · make test · make bench · make help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DEMO   := examples/gatepost.toml
+say     = @printf '== %s\n' '$(1)'
+
+help: ## This list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepost.toml
+	cargo build -q -p gateway
+	@mkdir -p data
+	@echo 'Gatepost listens on 127.0.0.1: 2525 inbound, 2526 outbound, 2587 submission. Ctrl-C ends it.'
+	@echo '  settings   examples/settings.toml'
+	@echo '  what it did    data/maillog, data/events.json'
+	@echo '  health, metrics   http://127.0.0.1:8025/healthz  http://127.0.0.1:8025/metrics'
+	@echo '  a message   swaks --server 127.0.0.1:2525 --from you@example.org --to user@corp.test'
+	@echo '  all commands   $(TARGET)/debug/gatepost --help'
+	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
+
+test: setup floors format lint unit peers scenarios licences architecture ## Everything that CI checks, in its order; stops at the first failure
+	$(call say,all passed)
+
+setup: fetch ## Install what the tests need (once; needs root when something is missing)
+	$(call say,setup)
+	@tools/setup.sh
+
+fetch:
+	@cargo fetch -q --locked
+
+floors: ## No crate sees what ARCHITECTURE.md forbids it
+	$(call say,floors)
+	@tools/floors.sh
+
+format: ## rustfmt
+	$(call say,format)
+	@cargo fmt --check
+
+lint: ## clippy, warnings are errors
+	$(call say,lint)
+	@cargo clippy -q --locked --workspace --all-targets -- -D warnings
+
+unit: ## Unit and integration tests of every crate
+	$(call say,unit)
+	@cargo test -q --locked --workspace
+
+programs:
+	@cargo build -q --locked -p gateway -p sim
+
+peers: programs ## Gatepost among swaks, Postfix, Exim and OpenSMTPD
+	$(call say,peers)
+	@tests/peers/run.py $(TARGET)/debug/gatepost
+
+scenarios: programs ## Scripted DNS, peers and clients: what must happen, happens
+	$(call say,scenarios)
+	@$(TARGET)/debug/sim run --gatepost $(TARGET)/debug/gatepost crates/sim/scenarios/*.toml
+
+licences: fetch ## Every dependency is permissive and from the public registry
+	$(call say,licences)
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline --log-level error check licenses bans sources; else tools/licences.py; fi
+
+architecture: ## ARCHITECTURE.md names every crate and folder
+	$(call say,architecture)
+	@tools/architecture.py
+
+bench: ## Gatepost beside Postfix, 3 rounds (half an hour); writes BENCHMARKS.md
+	@tools/setup.sh
+	@bench/run.py
+
+bench-quick: ## The same, 1 round of few messages (a few minutes); prints only
+	@tools/setup.sh
+	@bench/run.py --quick
+
+clean: ## Remove what was built and the demo's data
+	cargo clean -q
+	rm -rf data bench/out
+
+.PHONY: help run test setup floors format lint unit programs fetch peers scenarios licences architecture bench bench-quick clean
