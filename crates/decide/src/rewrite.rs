@@ -263,8 +263,8 @@ mod tests {
     #[test]
     fn names_comments_and_quotes_stay() {
         check_header(
-            "From: \"me@inside.corp.test\" (me@inside.corp.test (really)) <me@inside.corp.test>\r\n",
-            Some("From: \"me@inside.corp.test\" (me@inside.corp.test (really)) <me@corp.test>\r\n"),
+            "From: \"me@inside.corp.test\" ((really) me@inside.corp.test) <me@inside.corp.test>\r\n",
+            Some("From: \"me@inside.corp.test\" ((really) me@inside.corp.test) <me@corp.test>\r\n"),
         );
         check_header("From: \"a \\\" b\"@inside.corp.test\r\n", Some("From: \"a \\\" b\"@corp.test\r\n"));
         check_header(

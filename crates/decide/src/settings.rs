@@ -307,11 +307,9 @@ impl Settings {
         }
     }
 
-    /// The local domain that a name belongs to: the exact one, else the nearest parent. No literal is local.
+    /// The local domain that a name belongs to: the exact one, else the nearest parent. An address literal is none of them:
+    /// the reader takes only names.
     pub fn local_domain(&self, name: &Domain) -> Option<&LocalDomain> {
-        if name.literal().is_some() {
-            return None;
-        }
         let name = name.ascii();
         let parents = std::iter::successors(Some(name.as_str()), |name| name.split_once('.').map(|(_, parent)| parent));
         parents.into_iter().find_map(|name| self.domains.find(name))
@@ -714,6 +712,8 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
             ]
         );
         assert!(!format!("{old:?}").contains("aGFzaA"));
+        let complaints = Settings::read("[[user]]\nname = \"alice\"\npassword = \"swordfish\"").unwrap_err();
+        assert!(complaints.iter().all(|complaint| !complaint.to_string().contains("swordfish")));
     }
 
     #[test]

@@ -48,7 +48,6 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
-    #[expect(clippy::too_many_arguments, reason = "made in one place, at start")]
     pub(crate) fn new(
         store: Store,
         log: Log,

@@ -7,7 +7,7 @@ use crate::clock::now;
 use crate::core::Core;
 use crate::deliver;
 use crate::outcome::Extra;
-use decide::settings::{self, Complaint, Settings};
+use decide::settings::{self, Complaint, Mode, Settings};
 use mail::{Address, AuditId, Domain, ReversePath, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -230,9 +230,18 @@ pub(crate) async fn answer(
     }
 }
 
+/// MTA operation, as the settings say it.
+pub(crate) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::AcceptAndDeliver => "accept-and-deliver",
+        Mode::PauseDelivery => "pause-delivery",
+        Mode::Drain => "drain",
+    }
+}
+
 fn status(core: &Arc<Core>) -> Value {
     let (usage, in_force) = (core.store.usage(), core.in_force());
-    json!({ "hostname": in_force.hostname, "mode": format!("{:?}", in_force.settings.mode), "settings_version": in_force.version, "queued": usage.queued,
+    json!({ "hostname": in_force.hostname, "mode": mode(in_force.settings.mode), "settings_version": in_force.version, "queued": usage.queued,
             "held": usage.held, "in_flight": core.queue.in_flight(), "disk_free": usage.disk_free, "disk_reserve": usage.disk_reserve,
             "listening": core.listening, "addresses": in_force.identity.addresses,
             "alerts": core.store.alerts().iter().map(|alert| alert.what.clone()).collect::<Vec<_>>() })
@@ -440,7 +449,8 @@ async fn send(core: &Arc<Core>, from: ReversePath, to: Address, subject: &str, b
     let smtputf8 =
         to.is_international() || from.address().is_some_and(Address::is_international) || !subject.is_ascii();
     let fields = json!({ "sender": from.to_string(), "recipients": [to.to_string()], "subject": clean(subject), "listener": "internal", "status": "accepted" });
-    crate::outcome::submit(core, &in_force, id, from, mail::Recipient::plain(to), text.as_bytes(), smtputf8, fields).await?;
+    crate::outcome::submit(core, &in_force, id, from, mail::Recipient::plain(to), text.as_bytes(), smtputf8, fields)
+        .await?;
     // So that a command without a running gateway leaves nothing half done.
     tokio::time::sleep(Duration::from_millis(1)).await;
     Ok(json!({ "id": id }))

@@ -319,12 +319,14 @@ pub(crate) async fn submit(
     };
     draft.write(trace.as_bytes()).and_then(|()| draft.write(text)).map_err(|refused| alert(refused.to_string()))?;
     let event = Event { id, at: now(), kind: "accepted".to_owned(), fields };
+    let deliveries = deliveries(in_force, vec![to]);
+    let reserved = core.queue.reserve(core, id, &deliveries);
     let committed = draft
-        .commit(envelope, deliveries(in_force, vec![to]), now(), vec![event.clone()])
+        .commit(envelope, deliveries, now(), vec![event.clone()])
         .await
         .map_err(|refused| alert(refused.to_string()))?;
     core.log.write(&event);
-    core.queue.enqueue(core, committed.into_deliveries());
+    core.queue.enqueue(core, reserved, committed.into_deliveries());
     Ok(())
 }
 

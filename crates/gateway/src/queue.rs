@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::Delivery;
+use store::{Delivery, NewDelivery};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -90,6 +90,21 @@ pub(crate) struct Down {
     pub(crate) last_failure: String,
 }
 
+/// Keys in their lanes' books for a commit under way; dropped without [`Queue::enqueue`], they are taken out again.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    core: Arc<Core>,
+    keys: Vec<(String, Key)>,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        for (lane, key) in self.keys.drain(..) {
+            self.core.queue.settled(&lane, key, None);
+        }
+    }
+}
+
 /// One connection to an address, counted while it lives.
 #[derive(Debug)]
 pub(crate) struct AddressSeat {
@@ -149,13 +164,28 @@ impl Queue {
         Ok(())
     }
 
+    /// Books deliveries that are about to be committed. A load that sees them on disk before [`Queue::enqueue`] is told of
+    /// the commit would otherwise deliver them a second time.
+    pub(crate) fn reserve(&self, core: &Arc<Core>, id: AuditId, deliveries: &[NewDelivery]) -> Reserved {
+        let mut state = self.lock();
+        let keys = deliveries.iter().zip(0..).map(|(delivery, n)| (delivery.lane.clone(), (id, n)));
+        let reserved: Vec<(String, Key)> = keys.collect();
+        for (lane, key) in &reserved {
+            state.lane(core, lane).busy.insert(*key);
+        }
+        drop(state);
+        Reserved { core: core.clone(), keys: reserved }
+    }
+
     /// New mail, straight from its commit.
-    pub(crate) fn enqueue(&self, core: &Arc<Core>, deliveries: Vec<Delivery>) {
+    pub(crate) fn enqueue(&self, core: &Arc<Core>, mut reserved: Reserved, deliveries: Vec<Delivery>) {
+        reserved.keys.clear();
         let mut state = self.lock();
         for delivery in deliveries {
             let name = delivery.lane.clone();
             let lane = state.lane(core, &name);
             if lane.ready.len() >= WINDOW || lane.on_disk.is_some_and(|due| due <= delivery.next) {
+                lane.busy.remove(&delivery.key());
                 lane.on_disk = earlier(lane.on_disk, delivery.next);
                 continue;
             }
@@ -217,7 +247,8 @@ impl Queue {
             None => {
                 here.failures = 0;
                 here.taken = here.taken.saturating_add(1);
-                if here.down.take().is_some() || !here.turn.is_empty() && here.waiting == 0 && here.taken < delivery_max {
+                if here.down.take().is_some() || !here.turn.is_empty() && here.waiting == 0 && here.taken < delivery_max
+                {
                     state.dispatch(core, destination);
                 }
             }

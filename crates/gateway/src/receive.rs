@@ -384,12 +384,14 @@ impl Session {
             return;
         };
         let event = self.accepted(&transaction, &origin, size);
-        match draft.commit(transaction.envelope(origin), transaction.deliveries(), now(), vec![event.clone()]).await {
+        let deliveries = transaction.deliveries();
+        let reserved = self.core.queue.reserve(&self.core, transaction.id, &deliveries);
+        match draft.commit(transaction.envelope(origin), deliveries, now(), vec![event.clone()]).await {
             Ok(committed) => {
                 self.core.log.write(&event);
                 self.core.metrics.accepted.get_or_create(&ByListener { listener: self.role.name() }).inc();
                 self.server.accept_content(&committed);
-                self.core.queue.enqueue(&self.core, committed.into_deliveries());
+                self.core.queue.enqueue(&self.core, reserved, committed.into_deliveries());
             }
             Err(refused) => {
                 self.transaction = Some(transaction);

@@ -150,9 +150,15 @@ fn say_where(core: &Core, host: &Host, sockets: &[(Listener, TcpListener)], cont
     if host.log.file != "-" {
         println!("  log        {}", host.data.join(&host.log.file).display());
     }
+    let to = in_force
+        .settings
+        .domains
+        .iter()
+        .next()
+        .map_or_else(|| "user@example.test".to_owned(), |domain| format!("user@{}", domain.name));
     if let Some(first) = sockets.first().and_then(|(_, socket)| socket.local_addr().ok()) {
         println!(
-            "Try it: swaks --server {first} --from you@example.test --to user@example.test\nLook:   gatepost queue list · gatepost audit search user@example.test"
+            "Try it: swaks --server {first} --from you@example.test --to {to}\nLook:   gatepost queue list · gatepost audit search {to}"
         );
     }
 }
@@ -182,7 +188,7 @@ impl control::Reader for View {
             accepting: mode != Mode::Drain && !self.0.is_stopping() && self.0.store.room().is_ok(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: in_force.hostname.to_string(),
-            mode: format!("{mode:?}"),
+            mode: door::mode(mode).to_owned(),
             settings_version: in_force.version,
             queued: usage.queued,
             held: usage.held,

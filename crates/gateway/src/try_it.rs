@@ -27,13 +27,18 @@ pub(crate) async fn run(port: u16) -> Result<(), String> {
     let peers_port = port.checked_add(PEERS_PORT_OFFSET).ok_or("--port is too high")?;
     let zone: String = PEERS.iter().map(|(domain, address, ..)| records(domain, *address)).collect();
     let zone: Zone = zone.parse().map_err(|error| format!("the demonstration's zone: {error:?}"))?;
-    let dns = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), zone).await.map_err(|error| format!("cannot start DNS: {error}"))?;
+    let dns = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), zone)
+        .await
+        .map_err(|error| format!("cannot start DNS: {error}"))?;
     let mut peers = Vec::new();
     for (domain, address, script, _) in PEERS {
         let script: Script = script.parse().map_err(|error| format!("the script of {domain}: {error:?}"))?;
         let address = SocketAddr::from((address, peers_port));
         let peer = Peer::start(address, script.named(&format!("mx.{domain}"))).await;
-        peers.push((domain, peer.map_err(|error| format!("cannot start the mail server of {domain} at {address}: {error}"))?));
+        peers.push((
+            domain,
+            peer.map_err(|error| format!("cannot start the mail server of {domain} at {address}: {error}"))?,
+        ));
     }
     let config = write(&folder, port, peers_port, dns.address())?;
     introduce(port, &config);
@@ -46,7 +51,12 @@ fn records(domain: &str, address: [u8; 4]) -> String {
 }
 
 /// Both files, as an administrator would write them.
-fn write(folder: &tempfile::TempDir, port: u16, peers_port: u16, dns: SocketAddr) -> Result<std::path::PathBuf, String> {
+fn write(
+    folder: &tempfile::TempDir,
+    port: u16,
+    peers_port: u16,
+    dns: SocketAddr,
+) -> Result<std::path::PathBuf, String> {
     let home = SocketAddr::new(IpAddr::from(PEERS[0].1), peers_port);
     let host = format!(
         "data = \"data\"\nsettings_file = \"settings.toml\"\n\n[listen]\ninbound = [\"127.0.0.1:{port}\"]\noutbound = [\"127.0.0.1:{}\"]\n\n[control]\nlisten = \"127.0.0.1:{}\"\n\n[log]\nfile = \"-\"\n",
@@ -57,7 +67,8 @@ fn write(folder: &tempfile::TempDir, port: u16, peers_port: u16, dns: SocketAddr
         "hostname = \"gateway.home.test\"\n\n[[domain]]\nname = \"home.test\"\nnext_hops = [\"{home}\"]\n\n[delivery]\nport = {peers_port}\nallow_private_addresses = true # the small Internet lies on loopback\n\n[dns]\nservers = [\"{dns}\"]\n\n[retry]\nfirst = \"10s\"\n"
     );
     let config = folder.path().join("gatepost.toml");
-    let written = std::fs::write(&config, host).and_then(|()| std::fs::write(folder.path().join("settings.toml"), settings));
+    let written =
+        std::fs::write(&config, host).and_then(|()| std::fs::write(folder.path().join("settings.toml"), settings));
     written.map_err(|error| format!("cannot write into {}: {error}", folder.path().display()))?;
     Ok(config)
 }

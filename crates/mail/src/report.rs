@@ -81,6 +81,8 @@ pub fn write(report: &Report<'_>) -> Vec<u8> {
     line(&format!("Message-ID: <{}@{reporting}>", report.id));
     line("Auto-Submitted: auto-replied");
     line("MIME-Version: 1.0");
+    // RFC 2045 6.4: a multipart is 8bit if one of its parts is.
+    line("Content-Transfer-Encoding: 8bit");
     line("Content-Type: multipart/report; report-type=delivery-status;");
     line(&format!("\tboundary=\"{boundary}\""));
     line("");
@@ -96,6 +98,7 @@ pub fn write(report: &Report<'_>) -> Vec<u8> {
     } else {
         "Content-Type: message/delivery-status"
     });
+    line("Content-Transfer-Encoding: 8bit");
     line("");
     machine(report, &mut line);
     line(&format!("--{boundary}"));

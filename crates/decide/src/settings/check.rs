@@ -92,7 +92,7 @@ fn open_relay(settings: &Settings) -> Vec<Complaint> {
 }
 
 fn strangers(path: &str, nets: &[IpNet], problem: &str, advice: &str) -> Vec<Complaint> {
-    let wide: Vec<IpNet> = IpNet::aggregate(&nets.to_vec()).into_iter().filter(|net| !is_own_network(net)).collect();
+    let wide: Vec<&IpNet> = nets.iter().filter(|net| !is_own_network(net)).collect();
     if wide.is_empty() && is_too_much(nets) {
         return vec![complaint(path, format!("{} networks", nets.len()), problem, advice)];
     }
@@ -101,12 +101,15 @@ fn strangers(path: &str, nets: &[IpNet], problem: &str, advice: &str) -> Vec<Com
 
 /// Whether the public addresses come to more than a /8 of IPv4 or a /16 of IPv6, which nobody has who runs one gateway.
 fn is_too_much(nets: &[IpNet]) -> bool {
+    let is_public = |net: &IpNet| match net {
+        IpNet::V4(net) => !(net.addr().is_private() || net.addr().is_loopback()),
+        IpNet::V6(net) => !is_local_v6(net),
+    };
+    let public: Vec<IpNet> = nets.iter().copied().filter(is_public).collect();
     let (mut v4, mut v6) = (0u64, 0u128);
-    for net in IpNet::aggregate(&nets.to_vec()) {
+    for net in IpNet::aggregate(&public) {
         match net {
-            IpNet::V4(net) if net.addr().is_private() || net.addr().is_loopback() => {}
             IpNet::V4(net) => v4 += 1 << (32 - net.prefix_len()),
-            IpNet::V6(net) if is_local_v6(&net) => {}
             IpNet::V6(net) => v6 += 1u128.checked_shl(128 - u32::from(net.prefix_len())).unwrap_or(1 << 127),
         }
     }
