@@ -40,6 +40,7 @@ fn limits() -> Limits {
 }
 
 async fn run(store: &Store, clients: u64, time: Duration, octets: usize) -> Result<(), Failure> {
+    let before = store.usage().queued;
     let (began, cpu) = (Instant::now(), cpu());
     let count = Arc::new(AtomicU64::new(0));
     let tasks: Vec<_> = (0..clients)
@@ -62,7 +63,7 @@ async fn run(store: &Store, clients: u64, time: Duration, octets: usize) -> Resu
     for task in tasks {
         slowest = slowest.max(task.await??);
     }
-    while store.usage().queued > 0 {
+    while store.usage().queued > before {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let (count, took) = (count.load(Ordering::Relaxed), began.elapsed());
