@@ -513,9 +513,7 @@ impl Link {
         let content = match content {
             Ok(content) => content,
             Err(error) => {
-                core.store.set_aside(delivery.message.id, &error.to_string());
-                let lost = Failure::new(Stage::Queue, Culprit::Us, status::CONTENT_LOST.with(error.to_string()));
-                return Sent { answers: vec![Answered::Failure(lost); pending.len()], broken: None, closing: false };
+                return self.damaged(core, delivery, pending, &error);
             }
         };
         let plan = MessagePlan {
@@ -538,7 +536,11 @@ impl Link {
                         *place = Some(reply);
                     }
                 }
-                Event::GoAhead => self.give(&content, &in_force.settings.delivery.timeouts).await,
+                Event::GoAhead => {
+                    if let Err(damaged) = self.give(&content, &in_force.settings.delivery.timeouts).await {
+                        return self.damaged(core, delivery, pending, &damaged);
+                    }
+                }
                 Event::Final(reply) => {
                     let each = |rcpt: &Option<Reply>| match rcpt {
                         Some(rcpt) if !rcpt.is_positive() => Answered::Reply(Stage::Rcpt, rcpt.clone()),
@@ -572,8 +574,15 @@ impl Link {
         }
     }
 
-    /// The content, in pieces; a write that fails is told to the machine.
-    async fn give(&mut self, content: &store::Content, timeouts: &Timeouts) {
+    /// Our own disk lost the content, as its checksum or its absence shows: never end the transfer with half a message.
+    fn damaged(&mut self, core: &Core, delivery: &Delivery, pending: &[usize], error: &io::Error) -> Sent {
+        core.store.set_aside(delivery.message.id, &error.to_string());
+        let lost = Failure::new(Stage::Queue, Culprit::Us, status::CONTENT_LOST.with(error.to_string()));
+        Sent { answers: vec![Answered::Failure(lost.clone()); pending.len()], broken: Some(lost), closing: true }
+    }
+
+    /// The content, in pieces; a write that fails is told to the machine. An error: the content itself is damaged.
+    async fn give(&mut self, content: &store::Content, timeouts: &Timeouts) -> io::Result<()> {
         if let Some(memory) = content.memory() {
             self.client.content(memory, now());
         } else {
@@ -586,14 +595,19 @@ impl Link {
                         offset += length as u64;
                         self.client.content(&piece[..length], now());
                     }
-                    Err(error) => return self.client.closed(Closed::Error(format!("our own disk: {error}")), now()),
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
+                    Err(error) => {
+                        self.client.closed(Closed::Error(format!("our own disk: {error}")), now());
+                        return Ok(());
+                    }
                 }
                 if !self.flush(timeouts).await {
-                    return;
+                    return Ok(());
                 }
             }
         }
         self.client.content_end(now());
+        Ok(())
     }
 
     /// The machine's next event, moving bytes until there is one.

@@ -9,6 +9,9 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use store::Event;
 
+/// Lines are gathered for so long and written at once: a thread woken for each line costs more than the line.
+const GATHER: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Events that may wait for the writing thread; beyond it, whoever logs waits too: no line is dropped.
 const WAITING_MAX: usize = 8192;
 
@@ -63,6 +66,7 @@ impl Sink {
         let (mut lines, mut json) = (String::new(), String::new());
         let mut told = false;
         while let Ok(event) = receiver.recv() {
+            std::thread::sleep(GATHER);
             let mut next = Some(event);
             while let Some(event) = next {
                 self.format(&event, &mut lines, &mut json);

@@ -32,7 +32,7 @@ const WRITE_MAX: Duration = Duration::from_secs(60);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 /// Read buffer between commands and while content flows.
 const BUFFER_COMMAND: usize = 2048;
-const BUFFER_CONTENT: usize = 65_536;
+const BUFFER_CONTENT: usize = 32_768;
 /// A header longer than this is passed on without being looked at further.
 const HEADER_MAX: usize = 1 << 20;
 
@@ -114,7 +114,7 @@ pub(crate) async fn connection(
         extended: false,
         server,
         stream: Some(Stream::Plain(socket)),
-        buffer: vec![0; BUFFER_COMMAND],
+        buffer: Vec::with_capacity(BUFFER_COMMAND),
         transaction: None,
         _seat: seat,
         core: core.clone(),
@@ -176,7 +176,7 @@ impl Session {
             let Session { stream: Some(stream), buffer, .. } = self else { return Ok(()) };
             let idle = self.transaction.is_none();
             let read = tokio::select! {
-                read = timeout(IDLE_MAX, stream.read(buffer)) => read,
+                read = timeout(IDLE_MAX, stream.read_buf(buffer)) => read,
                 _ = stopping.wait_for(|stop| *stop), if idle => {
                     self.refuse_and_close(status::SHUTTING_DOWN.reply(""));
                     continue;
@@ -184,7 +184,10 @@ impl Session {
             };
             match read {
                 Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(length)) => self.server.receive(&self.buffer[..length]),
+                Ok(Ok(_)) => {
+                    self.server.receive(&self.buffer);
+                    self.buffer.clear();
+                }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => self.refuse_and_close(Reply::new(
                     421,
@@ -213,7 +216,10 @@ impl Session {
     async fn close(&mut self) -> io::Result<()> {
         self.flush().await?;
         if let Some(mut stream) = self.stream.take() {
-            let _ = timeout(WRITE_MAX, stream.shutdown()).await;
+            // Closing a plain socket ends it as well; TLS has a farewell of its own.
+            if stream.tls().is_some() {
+                let _ = timeout(WRITE_MAX, stream.shutdown()).await;
+            }
         }
         Ok(())
     }
@@ -354,7 +360,7 @@ impl Session {
             return self.refuse(status::WRITE_FAILED.reply(refused.to_string()), "DATA");
         }
         transaction.draft = Some(draft);
-        self.buffer.resize(BUFFER_CONTENT, 0);
+        self.buffer.reserve(BUFFER_CONTENT);
         self.server.accept();
     }
 
@@ -364,8 +370,7 @@ impl Session {
     }
 
     async fn content_end(&mut self, size: u64, eight_bit: bool) {
-        self.buffer.truncate(BUFFER_COMMAND);
-        self.buffer.shrink_to_fit();
+        self.buffer.shrink_to(BUFFER_COMMAND);
         let origin = self.origin();
         let Some(mut transaction) = self.transaction.take() else {
             return self.answer_refused(status::WRITE_FAILED.reply(""));

@@ -49,9 +49,10 @@ const SPOOL: &[&str] = &["
     ) STRICT;
 "];
 
-/// Octets of a page of the spool. Measured with examples/load.rs (4 KiB mail, 20 clients, two busy cores, 3 runs each):
-/// 4096 gave 2,700-6,900 messages/s, 8192 gave 4,700-6,900, 16384 gave 3,300-10,400, with the same CPU; of 100,000
-/// queued messages 8192 made 836 MB, 16384 562 MB, because three messages share a page.
+/// Octets of a page of the spool. Measured with examples/load.rs (4 KiB mail, 20 clients, a shared and noisy machine,
+/// 3 to 6 runs each): 4096 gave 2,700-6,900 messages/s, 8192 gave 4,700-6,900, 16384 gave 3,300-10,400, with about the
+/// same CPU. What decided is the size of 100,000 queued messages: 836 MB with 8192, 562 MB with 16384, where three
+/// messages share a page.
 const PAGE_SIZE: u32 = 16_384;
 /// Pages in the WAL before they are copied to the database: long enough that most mail is delivered, and its pages are
 /// used anew, before they would have been copied.

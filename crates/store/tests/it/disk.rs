@@ -232,3 +232,23 @@ async fn a_spool_of_a_newer_version_is_left_alone() {
     let error = Store::open(folder.path(), limits()).unwrap_err().to_string();
     assert!(error.contains("newer gatepost"), "{error}");
 }
+
+#[tokio::test]
+async fn a_missing_segment_is_told_before_anybody_asks_for_its_mail() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    commit(&store, id(1), LENGTHS[1], &["a.test"]).await.unwrap();
+    drop(store);
+    std::fs::remove_file(folder.path().join("segments/00000001.seg")).unwrap();
+    let store = open(folder.path());
+    assert_eq!(store.alerts()[0].message, Some(id(1)));
+    assert!(store.alerts()[0].what.contains("00000001.seg is missing"), "{:?}", store.alerts());
+}
+
+#[test]
+fn the_data_folder_is_nobody_elses_business() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder.path().join("data")));
+    assert_eq!(std::fs::metadata(folder.path().join("data")).unwrap().permissions().mode() & 0o777, 0o700);
+}
