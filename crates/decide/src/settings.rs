@@ -224,6 +224,8 @@ pub struct Retry {
 pub struct Queue {
     /// Messages; when there are more, new mail is deferred.
     pub limit: u64,
+    /// Recipient domains whose mail is accepted and kept.
+    pub paused: Vec<Domain>,
     /// Bytes to leave free on the disk.
     pub disk_reserve: u64,
 }

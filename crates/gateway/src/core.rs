@@ -57,6 +57,7 @@ impl Core {
         settings: Settings,
         client_tls: Arc<rustls::ClientConfig>,
     ) -> Arc<Core> {
+        store.keep_free(settings.queue.disk_reserve);
         let ids = Ids::new(scanner, store.last_audit_id());
         let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening)));
         Arc::new(Core {
@@ -81,6 +82,7 @@ impl Core {
 
     /// Puts another version in force, for all that begins from now on.
     pub(crate) fn put_in_force(&self, version: i64, settings: Settings) {
+        self.store.keep_free(settings.queue.disk_reserve);
         let next = Arc::new(in_force(version, settings, &self.listening));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         self.resolver.forget();

@@ -99,6 +99,12 @@ pub(crate) fn destination_of(in_force: &InForce, lane: &str) -> String {
     }
 }
 
+/// Whether the settings keep the mail of this lane's domain.
+pub(crate) fn is_paused(in_force: &InForce, lane: &str) -> bool {
+    let domain = lane.split('>').next().unwrap_or_default();
+    in_force.settings.queue.paused.iter().any(|paused| paused.ascii() == domain)
+}
+
 /// Asks DNS what the plan needs, with the production code that `gatepost route` uses as well.
 pub(crate) async fn find_route(core: &Core, in_force: &InForce, plan: &Plan) -> (Route, Vec<mail::dns::Answer>) {
     let mut known = Vec::new();

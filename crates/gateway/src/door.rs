@@ -263,6 +263,9 @@ async fn list(core: &Arc<Core>, which: &Which, limit: usize) -> Result<Vec<Queue
 fn entry_json(core: &Core, entry: &QueueEntry, whole: bool) -> Value {
     let down = core.queue.down(&entry.lane);
     let status = match &down {
+        _ if deliver::is_paused(&core.in_force(), &entry.lane) => {
+            format!("{} (delivery to this domain is paused: queue.paused)", entry.status).trim().to_owned()
+        }
         Some(down) if entry.status.is_empty() => {
             let detail = format!(
                 "since {}, until {}; last failure: {}",

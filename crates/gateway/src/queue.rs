@@ -52,6 +52,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Lane {
     destination: String,
+    /// By the settings: its mail is kept.
+    paused: bool,
     ready: VecDeque<Delivery>,
     /// It stands in its destination's turn, which counts so many of `ready`.
     in_turn: bool,
@@ -157,6 +159,7 @@ impl Queue {
         let in_force = core.in_force();
         for (name, lane) in lanes.iter_mut() {
             lane.destination = deliver::destination_of(&in_force, name);
+            lane.paused = deliver::is_paused(&in_force, name);
         }
         state.tidy();
         drop(state);
@@ -184,7 +187,7 @@ impl Queue {
         for delivery in deliveries {
             let name = delivery.lane.clone();
             let lane = state.lane(core, &name);
-            if lane.ready.len() >= WINDOW || lane.on_disk.is_some_and(|due| due <= delivery.next) {
+            if lane.paused || lane.ready.len() >= WINDOW || lane.on_disk.is_some_and(|due| due <= delivery.next) {
                 lane.busy.remove(&delivery.key());
                 lane.on_disk = earlier(lane.on_disk, delivery.next);
                 continue;
@@ -363,15 +366,16 @@ impl Lane {
     }
 
     fn wants_load(&self, now: Time) -> bool {
-        !self.loading && self.ready.len() < WINDOW_LOW && self.on_disk.is_some_and(|due| due <= now)
+        !self.paused && !self.loading && self.ready.len() < WINDOW_LOW && self.on_disk.is_some_and(|due| due <= now)
     }
 }
 
 impl State {
     fn lane(&mut self, core: &Arc<Core>, name: &str) -> &mut Lane {
         self.lanes.entry(name.to_owned()).or_insert_with(|| {
-            let destination = deliver::destination_of(&core.in_force(), name);
-            Lane { destination, ..Lane::default() }
+            let in_force = core.in_force();
+            let destination = deliver::destination_of(&in_force, name);
+            Lane { destination, paused: deliver::is_paused(&in_force, name), ..Lane::default() }
         })
     }
 

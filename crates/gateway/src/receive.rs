@@ -55,6 +55,8 @@ struct Session {
 struct Transaction {
     id: AuditId,
     in_force: Arc<InForce>,
+    /// Came in by the outbound or submission listener.
+    leaves: bool,
     params: MailParams,
     recipients: Vec<Recipient>,
     draft: Option<Draft>,
@@ -302,6 +304,7 @@ impl Session {
         self.transaction = Some(Box::new(Transaction {
             id: self.core.ids.next(),
             in_force,
+            leaves: self.role != Listener::Inbound,
             params,
             recipients: Vec::new(),
             draft: None,
@@ -319,6 +322,14 @@ impl Session {
         let user = self.server.user().map(str::to_owned);
         let Some(transaction) = &mut self.transaction else {
             return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), "RCPT TO");
+        };
+        let recipient = match own_postmaster(&transaction.in_force, &recipient) {
+            // RFC 5321 4.5.1: whoever can reach us can reach our postmaster.
+            Some(postmaster) => {
+                transaction.recipients.push(postmaster);
+                return self.server.accept();
+            }
+            None => recipient,
         };
         let settings = &transaction.in_force.settings;
         let verdict = accept::relay(settings, self.role, self.client, user.as_deref(), &recipient.address);
@@ -469,6 +480,14 @@ impl Session {
     }
 }
 
+/// `<postmaster>`, or postmaster at our own name: the address that the settings name for it.
+fn own_postmaster(in_force: &InForce, recipient: &Recipient) -> Option<Recipient> {
+    let address = &recipient.address;
+    let is_own = address.local().eq_ignore_ascii_case("postmaster") && *address.domain() == in_force.hostname;
+    let postmaster = in_force.settings.postmaster.clone().filter(|postmaster| is_own && postmaster != address)?;
+    Some(Recipient { address: postmaster, ..recipient.clone() })
+}
+
 /// Aliases; what the client asked for a recipient holds for those it becomes.
 fn expand(settings: &decide::settings::Settings, recipient: Recipient) -> Vec<Recipient> {
     let to = rewrite::aliases(settings, &recipient.address);
@@ -507,7 +526,12 @@ impl Transaction {
             }
         }
         let end = header_end(&collected);
-        match rewrite::masquerade_header(&self.in_force.settings, &collected[..end]) {
+        // Masquerading is for mail that leaves.
+        let rewritten = match self.leaves {
+            true => rewrite::masquerade_header(&self.in_force.settings, &collected[..end]),
+            false => None,
+        };
+        match rewritten {
             Some(rewritten) => {
                 self.store(&rewritten);
                 self.store(&collected[end..]);
@@ -532,7 +556,10 @@ impl Transaction {
             (body, _) => body,
         };
         Envelope {
-            sender: rewrite::masquerade_sender(&self.in_force.settings, &self.params.sender),
+            sender: match self.leaves {
+                true => rewrite::masquerade_sender(&self.in_force.settings, &self.params.sender),
+                false => self.params.sender.clone(),
+            },
             body,
             smtputf8: self.params.smtputf8,
             ret: self.params.ret,

@@ -27,12 +27,9 @@ const WATCH: Duration = Duration::from_secs(2);
 pub(crate) fn open(host: &Host, listening: Vec<SocketAddr>) -> Result<Arc<Core>, String> {
     std::fs::create_dir_all(&host.data)
         .map_err(|error| format!("cannot create the data folder {}: {error}", host.data.display()))?;
-    // Reserve and limits are settings, and settings lie in the store: it opens with the defaults first.
     let defaults = Settings::default();
     let from_file = host.settings_file.as_deref().map(read_file).transpose()?;
-    let reserve = from_file.as_ref().map_or(defaults.queue.disk_reserve, |(_, settings)| settings.queue.disk_reserve);
-    let store = Store::open(&host.data, Limits { disk_reserve: reserve, ..Limits::default() })
-        .map_err(|error| error.to_string())?;
+    let store = Store::open(&host.data, Limits::default()).map_err(|error| error.to_string())?;
     let log = Log::open(&host.data, &host.log)?;
     let current = store.settings_current().map_err(|error| format!("the settings cannot be read: {error}"))?;
     let (version, settings) = match (from_file, current) {

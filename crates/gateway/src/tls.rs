@@ -127,3 +127,37 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decide::Settings;
+
+    fn write_certificate(folder: &std::path::Path) {
+        let made = rcgen::generate_simple_self_signed(["gw.test".to_owned()]).unwrap();
+        std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_changed_certificate_is_taken_up_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let text = format!("[listener.inbound]\ncertificate = \"{path}/cert.pem\"\nkey = \"{path}/key.pem\"\n");
+        let settings = Settings::read(&text).unwrap();
+        let certificates = Certificates::default();
+        assert!(certificates.server(&settings.inbound, "gw.test").is_err(), "there is no file yet");
+        write_certificate(folder.path());
+        let first = certificates.server(&settings.inbound, "gw.test").unwrap();
+        let again = certificates.server(&settings.inbound, "gw.test").unwrap();
+        assert!(Arc::ptr_eq(&first, &again), "an unchanged file is not read again");
+        write_certificate(folder.path());
+        let past = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        std::fs::File::open(folder.path().join("cert.pem")).unwrap().set_modified(past).unwrap();
+        let second = certificates.server(&settings.inbound, "gw.test").unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        std::fs::write(folder.path().join("cert.pem"), "no certificate").unwrap();
+        let third = certificates.server(&settings.inbound, "gw.test").unwrap();
+        assert!(Arc::ptr_eq(&second, &third));
+    }
+}

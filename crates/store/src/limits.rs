@@ -85,7 +85,8 @@ impl Drop for Charge {
 #[derive(Debug)]
 pub(crate) struct Room {
     folder: PathBuf,
-    reserve: u64,
+    /// Bytes; settings may change it while mail flows.
+    reserve: AtomicU64,
     seen: Mutex<Option<(Instant, u64)>>,
 }
 
@@ -95,11 +96,16 @@ const ROOM_FRESH: Duration = Duration::from_millis(300);
 
 impl Room {
     pub(crate) fn new(folder: &Path, reserve: u64) -> Room {
-        Room { folder: folder.to_owned(), reserve, seen: Mutex::new(None) }
+        Room { folder: folder.to_owned(), reserve: AtomicU64::new(reserve), seen: Mutex::new(None) }
     }
 
     pub(crate) fn reserve(&self) -> u64 {
-        self.reserve
+        self.reserve.load(Ordering::Relaxed)
+    }
+
+    /// From now on, so many bytes stay free.
+    pub(crate) fn keep(&self, reserve: u64) {
+        self.reserve.store(reserve, Ordering::Relaxed);
     }
 
     /// Octets that an ordinary user can still write.
@@ -119,8 +125,9 @@ impl Room {
     /// Whether new mail may come in.
     pub(crate) fn check(&self) -> Result<(), Refused> {
         let free = self.free().map_err(Refused::Failed)?;
-        if free < self.reserve {
-            return Err(Refused::Full { free, reserve: self.reserve });
+        let reserve = self.reserve();
+        if free < reserve {
+            return Err(Refused::Full { free, reserve });
         }
         Ok(())
     }

@@ -98,6 +98,11 @@ impl Store {
         self.inner.room.check()
     }
 
+    /// Keeps so many octets of the disk free from now on.
+    pub fn keep_free(&self, reserve: u64) {
+        self.inner.room.keep(reserve);
+    }
+
     /// The highest Audit ID that the store has seen: new ones must be higher.
     pub fn last_audit_id(&self) -> Option<AuditId> {
         AuditId::from_i64(self.inner.shared.high.load(Ordering::Relaxed)).filter(|id| id.to_i64() > 0)

@@ -173,6 +173,11 @@ impl Settings {
                 1..=100_000_000,
                 "Messages in the queue; when there are more, new mail is deferred.",
             );
+            at.key(
+                "paused",
+                &mut self.queue.paused,
+                "Recipient domains whose mail is accepted and kept: delivery to them is paused.",
+            );
             size(
                 at,
                 "disk_reserve",
@@ -446,7 +451,7 @@ impl Default for Settings {
             masquerades: Book::default(),
             delivery: Delivery::default(),
             retry: Retry::default(),
-            queue: Queue { limit: 150_000, disk_reserve: 500 << 20 },
+            queue: Queue { limit: 150_000, paused: Vec::new(), disk_reserve: 500 << 20 },
             dns: Dns { servers: Vec::new(), timeout: 5 * SECOND },
             users: Book::default(),
         }

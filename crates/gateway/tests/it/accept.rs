@@ -152,3 +152,13 @@ async fn aliases_and_recipient_lists_decide_who_gets_mail() {
     assert!(next_hop.wait_received(1, PATIENCE).await);
     assert_eq!(next_hop.received()[0].recipients, ["a@corp.test", "b@corp.test"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postmaster_without_a_domain_is_whom_the_settings_name() {
+    let next_hop = peer("").await;
+    let settings = format!("postmaster = \"admin@corp.test\"\n{}", Gateway::settings(&next_hop));
+    let gateway = Gateway::start(&settings).await;
+    assert!(gateway.send("x@out.test", "Postmaster", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(next_hop.wait_received(1, PATIENCE).await);
+    assert_eq!(next_hop.received()[0].recipients, ["admin@corp.test"]);
+}

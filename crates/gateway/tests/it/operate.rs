@@ -135,3 +135,33 @@ async fn a_test_message_takes_the_real_path() {
     assert!(next_hop.wait_received(1, PATIENCE).await);
     assert!(next_hop.received()[0].text().contains("Subject: hello\r\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_destination_keeps_its_mail_and_no_other() {
+    let next_hop = peer("").await;
+    let settings = format!(
+        "{}[[domain]]\nname = \"other.test\"\nnext_hops = [\"{}\"]\n",
+        Gateway::settings(&next_hop),
+        next_hop.address()
+    );
+    let gateway = Gateway::start(&format!("{settings}[queue]\npaused = [\"corp.test\"]\n")).await;
+    assert!(gateway.send("a@out.test", "kept@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(gateway.send("a@out.test", "goes@other.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(next_hop.wait_received(1, PATIENCE).await);
+    let queue = gateway.wait_queue("one is kept", |queue| queue.len() == 1).await;
+    assert!(queue[0]["status"].as_str().unwrap().contains("paused"), "{queue:?}");
+    std::fs::write(gateway.path("go.toml"), settings).unwrap();
+    assert_eq!(gateway.run(&["settings", "apply", "go.toml"]).0, 0);
+    assert!(next_hop.wait_received(2, PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_below_its_reserve_defers_new_mail_until_the_settings_say_otherwise() {
+    let next_hop = peer("").await;
+    let gateway = Gateway::start(&format!("{}[queue]\ndisk_reserve = \"900TB\"\n", Gateway::settings(&next_hop))).await;
+    let reply = gateway.send("a@out.test", "b@corp.test", "Subject: x\r\n\r\nx").await;
+    assert!(reply.is("421 4.3.1"), "{reply}");
+    std::fs::write(gateway.path("go.toml"), Gateway::settings(&next_hop)).unwrap();
+    assert_eq!(gateway.run(&["settings", "apply", "go.toml"]).0, 0);
+    assert!(gateway.send("a@out.test", "b@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+}
