@@ -59,7 +59,10 @@ def settings():
         row.append((entry["path"].split(".")[1] if entry["path"].startswith("listener.") else "", entry["default"]))
     lines = ["# Settings: reference", "", BY,
              "Every key, its default, what it may be and what it means. The same text: `gatepost settings reference`.",
-             "How settings are checked and applied: [settings.md](settings.md).", ""]
+             "How settings are checked and applied: [settings.md](settings.md).", "",
+             "\"absent\" means that the key is not set and has no value; \"required\", that each entry must have it. A key whose default",
+             "stands in brackets takes a list: `[\"a\", \"b\"]`; so do `recipients` and `alias.to`. A heading in double brackets is an entry",
+             "of a list and may stand several times.", ""]
     for heading, rows in sections.items():
         lines += [f"## {heading}", "", "| key | default | may be | meaning |", "|---|---|---|---|"]
         for (key, may_be, doc), defaults in rows.items():
@@ -75,14 +78,18 @@ def settings():
 
 def statuses():
     kinds = json.loads((OUT / "statuses.json").read_text())
-    # The enhanced code stands in the text only.
-    heads = [line for line in (OUT / "statuses.txt").read_text().splitlines() if re.match(r"\d{3} ", line)]
-    if len(heads) != len(kinds):
+    # The enhanced code, and the stage as the log writes it, stand in the text only.
+    text = (OUT / "statuses.txt").read_text().splitlines()
+    heads = [line for line in text if re.match(r"\d{3} ", line)]
+    stages = [line.split(None, 1)[1] for line in text if line.startswith("    stage ")]
+    if not len(heads) == len(stages) == len(kinds):
         sys.exit(f"tools/reference.sh: {len(heads)} statuses as text, {len(kinds)} as JSON")
+    for kind, stage in zip(kinds, stages):
+        kind["stage"] = stage
     lines = ["# Statuses: reference", "", BY,
-             "Every status that the gateway makes itself; in the queue, the log and bounces it is marked `[internal]`. A status with",
-             "a host's name in its place, such as `450 4.2.0 [mx.example.test] …`, is that host's own answer. The same text:",
-             "`gatepost statuses`.", "",
+             "Every status that the gateway makes itself. In the queue, the log and bounces it is marked `[internal]`; a status with a",
+             "host's name in that place, such as `450 4.2.0 [mx.example.test] …`, is that host's own answer. What the gateway says to a",
+             "client has no mark. The same text: `gatepost statuses`.", "",
              "A code of class 4 means that the mail waits and is tried again, or that the client should try again; class 5, that it is",
              "refused or returned to its sender.", "",
              "| status | id | stage |", "|---|---|---|"]

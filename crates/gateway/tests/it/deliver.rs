@@ -132,3 +132,75 @@ async fn a_large_message_arrives_byte_for_byte() {
     assert!(next_hop.wait_received(1, PATIENCE).await);
     assert!(next_hop.received()[0].text().ends_with(&content));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_host_gets_all_other_mail_with_user_and_password() {
+    let local = peer("").await;
+    let relay = peer_at("127.0.0.3:0", "starttls\nuser gateway secret\n").await;
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    let settings = format!(
+        "{}[route.other]\nnext_hops = [\"{}\"]\nuser = \"gateway\"\npassword_file = \"{}\"\ntls = \"require\"\n",
+        Gateway::settings(&local),
+        relay.address(),
+        password.display()
+    );
+    let gateway = Gateway::start(&settings).await;
+    let (code, text) = gateway.run(&["send", "--from", "a@corp.test", "--to", "b@elsewhere.test"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(relay.wait_received(1, PATIENCE).await, "{:?}", relay.transcript());
+    assert_eq!(relay.received()[0].user.as_deref(), Some("gateway"));
+    assert!(relay.received()[0].tls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_leaves_from_its_source_address_under_the_name_that_belongs_to_it() {
+    let next_hop = peer_at("127.0.0.3:0", "").await;
+    let settings = format!(
+        "{}[[delivery.source]]\naddress = \"127.0.0.9\"\nehlo = \"out.corp.test\"\n",
+        Gateway::settings(&next_hop)
+    );
+    let gateway = Gateway::start(&settings).await;
+    assert!(gateway.send("a@out.test", "b@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(next_hop.wait_received(1, PATIENCE).await);
+    let received = &next_hop.received()[0];
+    assert_eq!((received.source.ip().to_string().as_str(), received.helo.as_str()), ("127.0.0.9", "out.corp.test"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_mail_is_announced_and_expired_mail_returns_with_its_last_failure() {
+    let next_hop = peer("rcpt late@corp.test 450 4.2.0 mailbox busy\n").await;
+    let retry = "[retry]\nfirst = \"1s\"\nlongest = \"1s\"\nexpire = \"6s\"\ndelay_notices = [\"2s\"]\n";
+    let gateway = Gateway::start(&format!("{}{retry}", Gateway::settings(&next_hop))).await;
+    assert!(gateway.send("from@corp.test", "late@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(next_hop.wait_received(2, PATIENCE).await, "a notice, then the bounce");
+    let received = next_hop.received();
+    assert!(received[0].text().contains("Action: delayed\r\n"), "{}", received[0].text());
+    assert!(received[0].text().contains("Will-Retry-Until: "), "{}", received[0].text());
+    let bounce = received[1].text();
+    assert!(bounce.contains("Status: 5.4.7\r\n"), "{bounce}");
+    assert!(bounce.contains("450 4.2.0 [127.0.0.1] mailbox busy"), "{bounce}");
+    gateway.wait_queue("nothing is left", |queue| queue.is_empty()).await;
+    assert_eq!(next_hop.received().len(), 2, "one notice, one bounce");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dsn_parameters_are_honoured() {
+    let plain = peer("ehlo caps PIPELINING\n").await;
+    let gateway = Gateway::start(&Gateway::settings(&plain)).await;
+    let mut client = gateway.client().await;
+    client.expect("EHLO out.test", "250").await.unwrap();
+    client.expect("MAIL FROM:<from@corp.test> RET=HDRS ENVID=abc+3D1", "250").await.unwrap();
+    client.expect("RCPT TO:<b@corp.test> NOTIFY=SUCCESS ORCPT=rfc822;orig@corp.test", "250").await.unwrap();
+    client.expect("DATA", "354").await.unwrap();
+    client.expect("Subject: x\r\n\r\nx\r\n.", "250").await.unwrap();
+    assert!(plain.wait_received(2, PATIENCE).await, "the message, and a report that it was relayed");
+    let received = plain.received();
+    let report = received.iter().find(|message| message.is_to("from@corp.test")).unwrap().text();
+    for wanted in
+        ["Original-Envelope-Id: abc=1\r\n", "Original-Recipient: rfc822; orig@corp.test\r\n", "Action: relayed\r\n"]
+    {
+        assert!(report.contains(wanted), "{wanted} is missing in {report}");
+    }
+}

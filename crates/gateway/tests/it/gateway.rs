@@ -14,6 +14,7 @@ pub(crate) struct Gateway {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) inbound: SocketAddr,
     pub(crate) submission: SocketAddr,
+    control: SocketAddr,
     child: Option<Child>,
 }
 
@@ -49,13 +50,13 @@ impl Gateway {
     /// Of a gateway that will not greet the harness.
     pub(crate) async fn start_unprobed(settings: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
-        let (inbound, outbound, submission) = (free(), free(), free());
+        let (inbound, outbound, submission, control) = (free(), free(), free(), free());
         let host = format!(
-            "data = \"data\"\nsettings_file = \"settings.toml\"\n[listen]\ninbound = [\"{inbound}\"]\noutbound = [\"{outbound}\"]\nsubmission = [\"{submission}\"]\n[control]\nlisten = \"127.0.0.1:0\"\n"
+            "data = \"data\"\nsettings_file = \"settings.toml\"\n[listen]\ninbound = [\"{inbound}\"]\noutbound = [\"{outbound}\"]\nsubmission = [\"{submission}\"]\n[control]\nlisten = \"{control}\"\n"
         );
         std::fs::write(folder.path().join("gatepost.toml"), host).unwrap();
         std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
-        let mut gateway = Gateway { folder, inbound, submission, child: None };
+        let mut gateway = Gateway { folder, inbound, control, submission, child: None };
         gateway.launch().await;
         gateway
     }
@@ -110,6 +111,30 @@ impl Gateway {
             }
             assert!(started.elapsed() < PATIENCE, "{what}, but the queue is {queue:#?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// GET from the Control Center: head and body.
+    pub(crate) async fn http(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut socket = tokio::net::TcpStream::connect(self.control).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The log, once it looks as wanted.
+    pub(crate) async fn wait_log(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let started = std::time::Instant::now();
+        loop {
+            let log = std::fs::read_to_string(self.path("data/maillog")).unwrap_or_default();
+            if wanted(&log) {
+                return log;
+            }
+            assert!(started.elapsed() < PATIENCE, "the log is {log}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

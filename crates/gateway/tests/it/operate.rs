@@ -165,3 +165,34 @@ async fn a_disk_below_its_reserve_defers_new_mail_until_the_settings_say_otherwi
     assert_eq!(gateway.run(&["settings", "apply", "go.toml"]).0, 0);
     assert!(gateway.send("a@out.test", "b@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_and_metrics_tell_of_each_message() {
+    let next_hop = peer("rcpt bad@corp.test 550 5.1.1 no such user\n").await;
+    let gateway = Gateway::start(&Gateway::settings(&next_hop)).await;
+    assert!(gateway.send("", "good@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(gateway.send("", "bad@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(gateway.send("", "x@elsewhere.test", "Subject: x\r\n\r\nx").await.is("550"));
+    gateway.wait_queue("nothing is left", |queue| queue.is_empty()).await;
+    let metrics = gateway.http("/metrics").await;
+    for wanted in [
+        "gatepost_messages_accepted_total{listener=\"inbound\"} 2",
+        "gatepost_recipients_delivered_total 1",
+        "gatepost_recipients_bounced_total 1",
+        "gatepost_refusals_total{listener=\"inbound\",code=\"550\"} 1",
+    ] {
+        assert!(metrics.contains(wanted), "{wanted} is missing in {metrics}");
+    }
+    assert!(gateway.http("/healthz").await.starts_with("HTTP/1.1 200"));
+    drop(next_hop);
+    let log = gateway.wait_log(|log| log.contains("ML-PERMFAIL")).await;
+    for wanted in
+        ["ML-ACCEPT: Audit ID ", "ML-DELIVERY: Audit ID ", "ML-REJECT: Audit ID ", "550 5.1.1 [127.0.0.1] no such user"]
+    {
+        assert!(log.contains(wanted), "{wanted} is missing in {log}");
+    }
+    for line in std::fs::read_to_string(gateway.path("data/events.json")).unwrap().lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(event["audit_id"].is_string() && event["event"].is_string(), "{line}");
+    }
+}
