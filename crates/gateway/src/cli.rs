@@ -284,15 +284,18 @@ impl Cli {
         let question = match self.command {
             Command::Run => return run::run(host()?).await.map(|()| ExitCode::SUCCESS),
             Command::Try { port } => return try_it::run(port).await.map(|()| ExitCode::SUCCESS),
-            Command::Check => return check(&host()?),
+            Command::Check => return check(&host()?, json),
             Command::Version => {
-                println!("gatepost {}", env!("CARGO_PKG_VERSION"));
+                match json {
+                    true => println!("{}", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })),
+                    false => println!("gatepost {}", env!("CARGO_PKG_VERSION")),
+                }
                 return Ok(ExitCode::SUCCESS);
             }
             Command::Statuses => return Ok(show::statuses(json)),
             Command::Password => return hash(),
             Command::Settings { command: SettingsCommand::Reference } => return Ok(show::reference(json)),
-            Command::Settings { command: SettingsCommand::Check { file } } => return check_file(&file),
+            Command::Settings { command: SettingsCommand::Check { file } } => return check_file(&file, json),
             Command::Route { destination } => Question::Route { domain: domain_of(&destination)? },
             Command::Queue { command } => queue(command)?,
             Command::Audit { command: AuditCommand::Search { term, since, limit } } => {
@@ -395,32 +398,32 @@ fn settings(command: SettingsCommand) -> Result<Question, String> {
 }
 
 /// Both files, without touching the store.
-fn check(host: &Host) -> Result<ExitCode, String> {
+fn check(host: &Host, json: bool) -> Result<ExitCode, String> {
     match &host.settings_file {
-        Some(file) => check_file(file),
+        Some(file) => check_file(file, json),
         None => {
-            println!("gatepost.toml is good; the settings lie in {}", host.data.display());
+            match json {
+                true => println!("{}", show::remarks(true, &[])),
+                false => println!("gatepost.toml is good; the settings lie in {}", host.data.display()),
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn check_file(file: &PathBuf) -> Result<ExitCode, String> {
+fn check_file(file: &PathBuf, json: bool) -> Result<ExitCode, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    match Settings::read(&text) {
-        Ok(settings) => {
-            println!("{} is good", file.display());
-            let notes = settings.notes();
-            if !notes.is_empty() {
-                println!("Worth knowing:\n{}", door::complain(&notes));
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(complaints) => {
-            println!("{}", door::complain(&complaints));
-            Ok(ExitCode::from(NO))
-        }
+    let (good, remarks) = match Settings::read(&text) {
+        Ok(settings) => (true, settings.notes()),
+        Err(complaints) => (false, complaints),
+    };
+    match (json, good) {
+        (true, _) => println!("{}", show::remarks(good, &remarks)),
+        (false, true) if remarks.is_empty() => println!("{} is good", file.display()),
+        (false, true) => println!("{} is good. Worth knowing:\n{}", file.display(), door::complain(&remarks)),
+        (false, false) => println!("{}", door::complain(&remarks)),
     }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 
 /// Reads one line and prints its argon2id hash.

@@ -263,3 +263,9 @@ pub(crate) fn reference(as_json: bool) -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+
+/// The result of a check: complaints if it is not good, else what is worth knowing.
+pub(crate) fn remarks(good: bool, remarks: &[decide::settings::Complaint]) -> Value {
+    let line = |remark: &decide::settings::Complaint| json!({ "path": remark.path, "line": remark.line, "value": remark.value, "problem": remark.problem, "suggestion": remark.suggestion });
+    json!({ "good": good, "remarks": remarks.iter().map(line).collect::<Vec<_>>() })
+}

@@ -16,6 +16,8 @@ impl Program {
     /// The given path; else `gatepost` beside this executable; else the one in PATH.
     pub fn find(given: Option<PathBuf>) -> Self {
         let beside = || Some(std::env::current_exe().ok()?.with_file_name("gatepost")).filter(|path| path.is_file());
+        // Commands run in the scenario's own folder: a path given from here must hold there.
+        let given = given.map(|path| path.canonicalize().unwrap_or(path));
         Self(given.or_else(beside).unwrap_or_else(|| PathBuf::from("gatepost")))
     }
 
