@@ -115,6 +115,21 @@ fn is_source_routed(settings: &Settings, recipient: &Address) -> bool {
     recipient.local().contains(['@', '%', '!']) && !is_meant
 }
 
+/// Whether a recipient of a local domain is on its list, or need not be: postmaster (RFC 5321 4.5.1), aliases and what
+/// they lead to. Domains without a list know everybody.
+pub fn is_known(settings: &Settings, recipient: &Address) -> bool {
+    let list = settings.local_domain(recipient.domain()).and_then(|domain| domain.recipients.as_ref());
+    let is_target = |alias: &crate::settings::Alias| {
+        alias.to.iter().any(|to| matches!(to, crate::settings::Mailboxes::One(to) if to.key() == recipient.key()))
+    };
+    list.is_none_or(|list| {
+        recipient.local().eq_ignore_ascii_case("postmaster")
+            || list.find(&recipient.key()).is_some()
+            || settings.aliases.of(recipient).is_some()
+            || settings.aliases.iter().any(is_target)
+    })
+}
+
 fn known(settings: &Settings, recipient: &Address) -> RcptVerdict {
     let Some(domain) = settings.local_domain(recipient.domain()) else { return RcptVerdict::Local };
     let Some(list) = &domain.recipients else { return RcptVerdict::Local };

@@ -19,8 +19,9 @@ const NO: u8 = 3;
 /// Gatepost, a messaging gateway that explains itself.
 #[derive(Debug, Parser)]
 #[command(
+    name = "gatepost",
     version,
-    about,
+    about = "Gatepost, a messaging gateway that explains itself",
     after_help = "First steps:\n  gatepost try                          see mail flow on this machine, nothing to set up\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
 )]
 pub(crate) struct Cli {
@@ -304,13 +305,7 @@ impl Cli {
             }
             Command::Audit { command: AuditCommand::Show { id } } => Question::AuditShow { id },
             Command::Settings { command } => settings(command)?,
-            Command::Send { to, from, subject, body } => {
-                let from = match from {
-                    Some(from) => from,
-                    None => ReversePath::Null,
-                };
-                Question::Send { from, to, subject, body }
-            }
+            Command::Send { to, from, subject, body } => Question::Send { from, to, subject, body },
             Command::Status => Question::Status,
         };
         let answer = ask(&host()?, question.clone()).await?;

@@ -3,7 +3,7 @@
 use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::outcome::{self, Fate};
-use crate::queue::AddressSeat;
+use crate::queue::{AddressSeat, Contact};
 use crate::stream::Stream;
 use decide::outcome::Outcome;
 use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
@@ -91,10 +91,15 @@ pub(crate) fn destination_of(in_force: &InForce, lane: &str) -> String {
     let hops = |hops: &[Hop]| {
         hops.iter().map(|hop| format!("{} {}:{}", hop.preference, hop.host, hop.port)).collect::<Vec<_>>().join(", ")
     };
+    // Connections are shared: what must not be shared stands in the key.
+    let tls = format!("{:?}", plan.tls).to_lowercase();
     match &plan.way {
-        Way::Hops(list) => hops(list),
-        Way::RelayHost(relay) => format!("relay {}", hops(&relay.hops)),
-        Way::Mx { .. } => plan.domain.ascii(),
+        Way::Hops(list) => format!("{} tls {tls}", hops(list)),
+        Way::RelayHost(relay) => {
+            let user = relay.auth.as_ref().map_or("", |auth| &auth.user);
+            format!("relay {} as {user:?} tls {tls}", hops(&relay.hops))
+        }
+        Way::Mx { .. } => format!("{} tls {tls}", plan.domain.ascii()),
         Way::Refuse(_) => format!("refused {}", plan.domain.ascii()),
     }
 }
@@ -141,9 +146,9 @@ pub(crate) async fn courier(core: Arc<Core>, destination: String) {
     while let Some(delivery) = core.queue.take(&core, &destination).await {
         match Box::pin(attempt(&core, &mut link, &delivery)).await {
             Some((fates, attempt)) => {
-                let unreachable = unreachable(&attempt);
+                let contact = contact(&attempt);
                 outcome::settle(&core, delivery, fates, attempt).await;
-                core.queue.attempted(&core, &destination, unreachable);
+                core.queue.attempted(&core, &destination, contact);
             }
             None => {
                 quit(link.take()).await;
@@ -154,16 +159,20 @@ pub(crate) async fn courier(core: Arc<Core>, destination: String) {
     quit(link).await;
 }
 
-/// The failure, if no host of the destination could be talked to at all.
-fn unreachable(attempt: &Attempt) -> Option<String> {
-    fn failed(tried: &HostTry) -> Option<&Failure> {
-        tried
-            .failure
-            .as_ref()
-            .filter(|failure| matches!(failure.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::StartTls))
+/// What the attempt says of the destination: a host spoke, none could be talked to, or none was dialled.
+fn contact(attempt: &Attempt) -> Contact {
+    fn unreachable(tried: &HostTry) -> Option<&Failure> {
+        let early = |failure: &&Failure| {
+            matches!(failure.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::StartTls | Stage::Auth)
+        };
+        tried.failure.as_ref().filter(early)
     }
-    let all = !attempt.tries.is_empty() && attempt.tries.iter().all(|tried| failed(tried).is_some());
-    all.then(|| attempt.tries.iter().filter_map(failed).map(|failure| failure.status.to_string()).next_back()).flatten()
+    let failures: Vec<&Failure> = attempt.tries.iter().filter_map(unreachable).collect();
+    match failures.last() {
+        _ if attempt.tries.is_empty() => Contact::None,
+        Some(last) if failures.len() == attempt.tries.len() => Contact::Unreachable(last.status.to_string()),
+        _ => Contact::Spoke,
+    }
 }
 
 /// One attempt for all recipients of a delivery. `None`: every address has its limit of connections; not an attempt.
@@ -182,6 +191,9 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
     };
     let mut fates: Vec<Fate> = delivery.recipients.iter().map(|recipient| unlisted(&in_force, recipient)).collect();
     let mut pending: Vec<usize> = (0..fates.len()).filter(|&at| fates[at].outcome.is_none()).collect();
+    if link.as_ref().is_some_and(|open| open.is_dead()) {
+        *link = None;
+    }
     if let Some(open) = link.as_mut().filter(|_| !pending.is_empty()) {
         let sent = open.send(core, &in_force, delivery, &pending).await;
         // A connection that died while it was idle says nothing about this message: begin anew.
@@ -248,8 +260,7 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
 fn unlisted(in_force: &InForce, recipient: &mail::Recipient) -> Fate {
     let mut fate = Fate::of(recipient.clone());
     let domain = in_force.settings.local_domain(recipient.address.domain());
-    let listed =
-        domain.and_then(|domain| domain.recipients.as_ref()).is_none_or(|list| list.of(&recipient.address).is_some());
+    let listed = decide::accept::is_known(&in_force.settings, &recipient.address);
     if let (false, Some(domain)) = (listed, domain) {
         let denied = status::NO_SUCH_RECIPIENT
             .with(format!("{} is not on the recipient list of {}", recipient.address, domain.name));
@@ -290,6 +301,9 @@ fn take(fates: &mut [Fate], pending: &mut Vec<usize>, answers: Vec<Answered>, ho
 
 /// If several hosts could not be reached, the status names them all.
 fn several(record: &Attempt, last: Outcome) -> Outcome {
+    if matches!(last, Outcome::Bounce(_)) {
+        return last;
+    }
     let failures: Vec<String> = record
         .tries
         .iter()
@@ -332,8 +346,11 @@ async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &
     };
     let first = Box::pin(open(core, in_force, candidate, tls, credentials.clone())).await;
     match first {
+        // A password never follows into the clear.
         Opened::Failed(tried)
-            if tls == Tls::Offer && tried.failure.as_ref().is_some_and(|failure| failure.stage == Stage::StartTls) =>
+            if tls == Tls::Offer
+                && credentials.is_none()
+                && tried.failure.as_ref().is_some_and(|failure| failure.stage == Stage::StartTls) =>
         {
             match Box::pin(open(core, in_force, candidate, Tls::Off, credentials)).await {
                 Opened::Failed(_) => Opened::Failed(tried),
@@ -462,6 +479,13 @@ async fn dial(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> R
 }
 
 impl Link {
+    /// Whether the peer hung up, or said something unasked (421, mostly), while the connection was idle.
+    fn is_dead(&self) -> bool {
+        let Some(Stream::Plain(socket)) = &self.stream else { return self.stream.is_none() };
+        let mut octet = [0; 1];
+        !matches!(socket.try_read(&mut octet), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Banner, EHLO, TLS, AUTH.
     async fn until_ready(&mut self, core: &Core, timeouts: &Timeouts) -> Result<Capabilities, Failure> {
         loop {
@@ -518,8 +542,11 @@ impl Link {
         };
         let content = match content {
             Ok(content) => content,
+            // The store has set it aside if it is damaged; a disk that fails for the moment is tried again.
             Err(error) => {
-                return self.damaged(core, delivery, pending, &error);
+                let failure = Failure::new(Stage::Queue, Culprit::Us, status::CONTENT_LOST.with(error.to_string()));
+                let answers = vec![Answered::Failure(failure); pending.len()];
+                return Sent { answers, broken: None, closing: false };
             }
         };
         let plan = MessagePlan {
@@ -590,7 +617,13 @@ impl Link {
     /// The content, in pieces; a write that fails is told to the machine. An error: the content itself is damaged.
     async fn give(&mut self, content: &store::Content, timeouts: &Timeouts) -> io::Result<()> {
         if let Some(memory) = content.memory() {
-            self.client.content(memory, now());
+            for piece in memory.chunks(PIECE) {
+                self.client.content(piece, now());
+                // Small mail leaves in one write with its envelope, larger mail piece by piece: each has its own time.
+                if memory.len() > PIECE && !self.flush(timeouts).await {
+                    return Ok(());
+                }
+            }
         } else {
             let mut piece = vec![0; PIECE];
             let mut offset = 0;

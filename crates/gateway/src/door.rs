@@ -11,6 +11,7 @@ use decide::settings::{self, Complaint, Mode, Settings};
 use mail::{Address, AuditId, Domain, ReversePath, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use store::{Action, AuditFilter, Order, QueueEntry, Selection, State};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::task::block_in_place;
 
 /// A question's longest line: a settings document with long recipient lists.
 const QUESTION_MAX: usize = 64 << 20;
@@ -26,18 +28,54 @@ const QUESTION_MAX: usize = 64 << 20;
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub(crate) enum Question {
     Status,
-    QueueList { which: Which, limit: usize },
-    QueueShow { id: AuditId },
-    Order { action: Deed, which: Which, dry_run: bool, by: String },
-    AuditSearch { term: Option<String>, from: Option<Time>, until: Option<Time>, limit: usize },
-    AuditShow { id: AuditId },
-    Route { domain: Domain },
-    SettingsExport { version: Option<u64> },
+    QueueList {
+        which: Which,
+        limit: usize,
+    },
+    QueueShow {
+        id: AuditId,
+    },
+    Order {
+        action: Deed,
+        which: Which,
+        dry_run: bool,
+        by: String,
+    },
+    AuditSearch {
+        term: Option<String>,
+        from: Option<Time>,
+        until: Option<Time>,
+        limit: usize,
+    },
+    AuditShow {
+        id: AuditId,
+    },
+    Route {
+        domain: Domain,
+    },
+    SettingsExport {
+        version: Option<u64>,
+    },
     SettingsHistory,
-    SettingsDiff { text: String },
-    SettingsApply { text: String, author: String, comment: String },
-    SettingsRollback { version: u64, author: String },
-    Send { from: ReversePath, to: Address, subject: String, body: String },
+    SettingsDiff {
+        text: String,
+    },
+    SettingsApply {
+        text: String,
+        author: String,
+        comment: String,
+    },
+    SettingsRollback {
+        version: u64,
+        author: String,
+    },
+    /// Without a sender: from the postmaster.
+    Send {
+        from: Option<ReversePath>,
+        to: Address,
+        subject: String,
+        body: String,
+    },
 }
 
 /// Which deliveries: all that is given must match.
@@ -181,7 +219,7 @@ pub(crate) async fn answer(
         Question::Order { action, which, dry_run, by } => order(core, action, which, dry_run, by, progress).await,
         Question::AuditSearch { term, from, until, limit } => {
             let filter = AuditFilter { term, from, until };
-            let entries = core.store.audit_search(&filter, limit).map_err(plain)?;
+            let entries = block_in_place(|| core.store.audit_search(&filter, limit)).map_err(plain)?;
             let line = |entry: &store::AuditEntry| {
                 json!({ "id": entry.id, "time": entry.at.rfc3339(), "sender": entry.sender, "recipients": entry.recipients, "subject": entry.subject,
                         "message_id": entry.message_id, "client": entry.client, "status": entry.status })
@@ -189,7 +227,7 @@ pub(crate) async fn answer(
             Ok(entries.iter().map(line).collect())
         }
         Question::AuditShow { id } => {
-            let events = core.store.audit_show(id).map_err(plain)?;
+            let events = block_in_place(|| core.store.audit_show(id)).map_err(plain)?;
             if events.is_empty() {
                 return Err(format!("nothing is known of {id}"));
             }
@@ -217,7 +255,7 @@ pub(crate) async fn answer(
             let next = read(core, &text)?;
             Ok(changes(&core.in_force().settings, &next))
         }
-        Question::SettingsApply { text, author, comment } => apply(core, &text, &author, &comment),
+        Question::SettingsApply { text, author, comment } => block_in_place(|| apply(core, &text, &author, &comment)),
         Question::SettingsRollback { version, author } => {
             let old = core
                 .store
@@ -298,14 +336,6 @@ async fn order(
     by: String,
     progress: mpsc::UnboundedSender<u64>,
 ) -> Result<Value, String> {
-    let mut selection = which.selection();
-    if which.next_hop.is_some() {
-        // The spool knows lanes, not hops: name the messages.
-        selection.ids = list(core, &which, usize::MAX >> 1).await?.iter().map(|entry| entry.id).collect();
-        if selection.ids.is_empty() {
-            return Ok(json!({ "count": 0, "dry_run": dry_run }));
-        }
-    }
     if matches!(deed, Deed::Retry) {
         // A flush asks anew: what DNS said a second ago may be what was mended.
         core.resolver.forget();
@@ -318,20 +348,34 @@ async fn order(
         Deed::Delete => Action::Delete,
         Deed::Reroute { hop } => return reroute(core, &which, &hop, dry_run, &by, progress).await,
     };
-    let order = Order { action, selection, by: by.clone(), at: now(), dry_run };
-    let steps = progress.clone();
-    let count = core
-        .store
-        .order(order, move |done| {
-            let _ = steps.send(done);
-        })
-        .await
-        .map_err(|error| error.to_string())?;
+    // The spool knows lanes, not next hops.
+    let selections = match which.next_hop {
+        None => vec![which.selection()],
+        Some(_) => {
+            let lanes: BTreeSet<String> =
+                list(core, &which, usize::MAX >> 1).await?.into_iter().map(|entry| entry.lane).collect();
+            lanes.into_iter().map(|lane| Selection { lane: Some(lane), ..which.selection() }).collect()
+        }
+    };
+    let mut count = 0;
+    for selection in selections {
+        let order = Order { action: action.clone(), selection, by: by.clone(), at: now(), dry_run };
+        count += carry_out(core, order, &progress).await?;
+    }
     if !dry_run {
         core.record(core.ids.next(), "order", json!({ "order": name, "which": shown, "by": by, "count": count }));
-        core.queue.reload(core).map_err(|error| error.to_string())?;
+        block_in_place(|| core.queue.reload(core)).map_err(|error| error.to_string())?;
     }
     Ok(json!({ "count": count, "dry_run": dry_run }))
+}
+
+async fn carry_out(core: &Arc<Core>, order: Order, progress: &mpsc::UnboundedSender<u64>) -> Result<u64, String> {
+    let steps = progress.clone();
+    let told = move |done| {
+        // Whoever asked may have gone; the order is carried out all the same.
+        let _ = steps.send(done);
+    };
+    core.store.order(order, told).await.map_err(|error| error.to_string())
 }
 
 /// Each lane keeps its domain and gets the hop behind it, so that statuses and limits still speak of the domain.
@@ -346,30 +390,14 @@ async fn reroute(
     if hop.contains('>') || hop.chars().any(char::is_whitespace) {
         return Err(format!("{hop:?} is not a next hop such as mx2.example.test:25 or 192.0.2.5"));
     }
-    let entries = list(core, which, usize::MAX >> 1).await?;
-    let mut by_domain: std::collections::BTreeMap<String, Vec<AuditId>> = std::collections::BTreeMap::new();
-    for entry in &entries {
-        let domain = entry.lane.split('>').next().unwrap_or_default();
-        by_domain.entry(domain.to_owned()).or_default().push(entry.id);
-    }
+    let lanes: BTreeSet<String> =
+        list(core, which, usize::MAX >> 1).await?.into_iter().map(|entry| entry.lane).collect();
     let mut count = 0;
-    for (domain, ids) in by_domain {
-        let selection = Selection { ids, ..Selection { domain: Some(domain.clone()), ..Selection::default() } };
-        let order = Order {
-            action: Action::Reroute { lane: format!("{domain}>{hop}") },
-            selection,
-            by: by.to_owned(),
-            at: now(),
-            dry_run,
-        };
-        let steps = progress.clone();
-        count += core
-            .store
-            .order(order, move |done| {
-                let _ = steps.send(done);
-            })
-            .await
-            .map_err(|error| error.to_string())?;
+    for lane in lanes {
+        let domain = lane.split('>').next().unwrap_or_default();
+        let action = Action::Reroute { lane: format!("{domain}>{hop}") };
+        let selection = Selection { lane: Some(lane.clone()), ..which.selection() };
+        count += carry_out(core, Order { action, selection, by: by.to_owned(), at: now(), dry_run }, &progress).await?;
     }
     if !dry_run {
         core.record(
@@ -377,7 +405,7 @@ async fn reroute(
             "order",
             json!({ "order": format!("reroute to {hop}"), "which": json!(which), "by": by, "count": count }),
         );
-        core.queue.reload(core).map_err(|error| error.to_string())?;
+        block_in_place(|| core.queue.reload(core)).map_err(|error| error.to_string())?;
     }
     Ok(json!({ "count": count, "dry_run": dry_run }))
 }
@@ -403,7 +431,15 @@ async fn route(core: &Arc<Core>, domain: &Domain) -> Value {
 pub(crate) fn read(core: &Core, text: &str) -> Result<Settings, String> {
     let settings = Settings::read(text).map_err(|complaints| complain(&complaints))?;
     let loops = settings.loops(&core.in_force().identity);
-    if loops.is_empty() { Ok(settings) } else { Err(complain(&loops)) }
+    if !loops.is_empty() {
+        return Err(complain(&loops));
+    }
+    for (name, door) in
+        [("inbound", &settings.inbound), ("outbound", &settings.outbound), ("submission", &settings.submission)]
+    {
+        crate::tls::check(door).map_err(|error| format!("listener.{name}: {error}"))?;
+    }
+    Ok(settings)
 }
 
 /// Complaints as lines for people.
@@ -437,10 +473,17 @@ pub(crate) fn apply(core: &Arc<Core>, text: &str, author: &str, comment: &str) -
 }
 
 /// A test message, through the same commit and queue as all mail.
-async fn send(core: &Arc<Core>, from: ReversePath, to: Address, subject: &str, body: &str) -> Result<Value, String> {
+async fn send(
+    core: &Arc<Core>,
+    from: Option<ReversePath>,
+    to: Address,
+    subject: &str,
+    body: &str,
+) -> Result<Value, String> {
     let in_force = core.in_force();
     let id = core.ids.next();
     let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let from = from.unwrap_or_else(|| ReversePath::Address(in_force.postmaster.clone()));
     let author = from.address().map_or_else(|| in_force.postmaster.to_string(), Address::to_string);
     let body = body.replace("\r\n", "\n").replace(['\r'], "\n").replace('\n', "\r\n");
     let text = format!(

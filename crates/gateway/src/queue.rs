@@ -22,6 +22,8 @@ use tokio::time::timeout;
 const WINDOW: usize = 200;
 /// Below this many, more are fetched from disk.
 const WINDOW_LOW: usize = 50;
+/// Deliveries of one lane that keep their content in memory while they wait; the others' is read again.
+const WITH_CONTENT: usize = 20;
 /// How long a courier keeps its connection while nothing is to be sent (Postfix: 2 s).
 const COURIER_IDLE: Duration = Duration::from_secs(2);
 /// How often due times are looked at; finer than any retry interval.
@@ -31,6 +33,8 @@ const COURIERS_FIRST: u32 = 5;
 /// A destination's first connection is allowed beyond `delivery.connections` up to so many times that limit: silent
 /// destinations, however many, must not keep mail for others waiting.
 const CONNECTIONS_BEYOND: u32 = 10;
+/// A destination without work is forgotten so long after its last failure.
+const FORGET: Duration = Duration::from_secs(3600);
 /// Failures in a row after which a destination counts as down; one alone may be chance.
 const DOWN_AFTER: u32 = 2;
 
@@ -47,6 +51,10 @@ struct State {
     destinations: HashMap<String, Destination>,
     couriers: u32,
     addresses: HashMap<IpAddr, u32>,
+    /// Being attempted, in whatever lane: an order may have moved the row meanwhile.
+    flying: HashSet<Key>,
+    /// Goes up with each order and each change of settings: what was read before may be held, deleted or moved by now.
+    generation: u64,
 }
 
 #[derive(Debug, Default)]
@@ -79,9 +87,22 @@ struct Destination {
     in_flight: u32,
     wake: Arc<Notify>,
     failures: u32,
+    /// When the last of them was.
+    failed: Time,
     /// Messages taken since the last failure.
     taken: u32,
     down: Option<Down>,
+}
+
+/// What an attempt says of its destination.
+#[derive(Debug)]
+pub(crate) enum Contact {
+    /// A host talked about this mail, whatever it said.
+    Spoke,
+    /// No host could be talked to.
+    Unreachable(String),
+    /// None was dialled.
+    None,
 }
 
 /// A destination that failed repeatedly.
@@ -97,6 +118,7 @@ pub(crate) struct Down {
 pub(crate) struct Reserved {
     core: Arc<Core>,
     keys: Vec<(String, Key)>,
+    generation: u64,
 }
 
 impl Drop for Reserved {
@@ -137,6 +159,7 @@ impl Queue {
     pub(crate) fn reload(&self, core: &Arc<Core>) -> std::io::Result<()> {
         let on_disk = core.store.lanes()?;
         let mut state = self.lock();
+        state.generation += 1;
         let State { lanes, destinations, .. } = &mut *state;
         for lane in lanes.values_mut() {
             lane.in_turn = false;
@@ -176,21 +199,30 @@ impl Queue {
         for (lane, key) in &reserved {
             state.lane(core, lane).busy.insert(*key);
         }
+        let generation = state.generation;
         drop(state);
-        Reserved { core: core.clone(), keys: reserved }
+        Reserved { core: core.clone(), keys: reserved, generation }
     }
 
     /// New mail, straight from its commit.
     pub(crate) fn enqueue(&self, core: &Arc<Core>, mut reserved: Reserved, deliveries: Vec<Delivery>) {
         reserved.keys.clear();
         let mut state = self.lock();
-        for delivery in deliveries {
+        let outdated = state.generation != reserved.generation;
+        for mut delivery in deliveries {
             let name = delivery.lane.clone();
             let lane = state.lane(core, &name);
-            if lane.paused || lane.ready.len() >= WINDOW || lane.on_disk.is_some_and(|due| due <= delivery.next) {
+            if outdated
+                || lane.paused
+                || lane.ready.len() >= WINDOW
+                || lane.on_disk.is_some_and(|due| due <= delivery.next)
+            {
                 lane.busy.remove(&delivery.key());
                 lane.on_disk = earlier(lane.on_disk, delivery.next);
                 continue;
+            }
+            if lane.ready.len() >= WITH_CONTENT {
+                delivery.content = None;
             }
             lane.busy.insert(delivery.key());
             lane.ready.push_back(delivery);
@@ -233,21 +265,28 @@ impl Queue {
             here.in_flight = here.in_flight.saturating_sub(1);
         }
         let name = delivery.lane.clone();
+        let key = delivery.key();
+        state.flying.remove(&key);
         if let Some(lane) = state.lanes.get_mut(&name) {
-            lane.ready.push_front(delivery);
-            state.line_up(&name);
+            // From disk again, where an order may have changed it.
+            lane.busy.remove(&key);
+            if lane.loading {
+                lane.settled.insert(key);
+            }
+            lane.on_disk = earlier(lane.on_disk, delivery.next);
         }
         state.courier_leaves(destination);
     }
 
     /// The attempt is over and its result is on its way to disk.
-    pub(crate) fn attempted(&self, core: &Arc<Core>, destination: &str, failure: Option<String>) {
+    pub(crate) fn attempted(&self, core: &Arc<Core>, destination: &str, contact: Contact) {
         let delivery_max = core.in_force().settings.delivery.connections_per_address;
         let mut state = self.lock();
         let Some(here) = state.destinations.get_mut(destination) else { return };
         here.in_flight = here.in_flight.saturating_sub(1);
-        match failure {
-            None => {
+        match contact {
+            Contact::None => {}
+            Contact::Spoke => {
                 here.failures = 0;
                 here.taken = here.taken.saturating_add(1);
                 if here.down.take().is_some() || !here.turn.is_empty() && here.waiting == 0 && here.taken < delivery_max
@@ -255,7 +294,8 @@ impl Queue {
                     state.dispatch(core, destination);
                 }
             }
-            Some(last_failure) => {
+            Contact::Unreachable(last_failure) => {
+                here.failed = now();
                 here.failures += 1;
                 here.taken = 0;
                 if here.failures >= DOWN_AFTER {
@@ -269,6 +309,7 @@ impl Queue {
     /// The result is on disk: the delivery is gone, or due again at `next`.
     pub(crate) fn settled(&self, lane: &str, key: Key, next: Option<Time>) {
         let mut state = self.lock();
+        state.flying.remove(&key);
         if let Some(here) = state.lanes.get_mut(lane) {
             here.busy.remove(&key);
             if here.loading {
@@ -303,9 +344,29 @@ impl Queue {
         state.destinations.get(&lane.destination)?.down.clone()
     }
 
-    /// Whether a delivery is being attempted, or lies in memory for it.
-    pub(crate) fn is_busy(&self, lane: &str, key: Key) -> bool {
-        self.lock().lanes.get(lane).is_some_and(|lane| lane.busy.contains(&key))
+    /// Takes a delivery out of the queue's hands, unless it is being attempted or loaded just now.
+    pub(crate) fn claim(&self, core: &Arc<Core>, lane: &str, key: Key) -> Option<Reserved> {
+        let mut state = self.lock();
+        if state.flying.contains(&key) {
+            return None;
+        }
+        let here = state.lane(core, lane);
+        if here.loading {
+            return None;
+        }
+        if let Some(at) = here.ready.iter().position(|delivery| delivery.key() == key) {
+            here.ready.remove(at);
+            here.counted -= 1;
+            let destination = here.destination.clone();
+            if let Some(destination) = state.destinations.get_mut(&destination) {
+                destination.ready -= 1;
+            }
+        } else if !here.busy.insert(key) {
+            return None;
+        }
+        let generation = state.generation;
+        drop(state);
+        Some(Reserved { core: core.clone(), keys: vec![(lane.to_owned(), key)], generation })
     }
 
     /// Deliveries being attempted now.
@@ -332,21 +393,31 @@ impl Queue {
         for lane in due.collect::<Vec<_>>() {
             state.load(core, &lane);
         }
+        state.destinations.retain(|_, here| {
+            here.couriers > 0 || here.in_flight > 0 || !here.turn.is_empty() || here.failed + FORGET > now
+        });
         let waiting = state.destinations.iter().filter(|(_, here)| !here.turn.is_empty()).map(|(name, _)| name.clone());
         for destination in waiting.collect::<Vec<_>>() {
             state.dispatch(core, &destination);
         }
     }
 
-    fn loaded(&self, core: &Arc<Core>, name: &str, found: Vec<Delivery>, later: Option<Time>) {
+    fn loaded(&self, core: &Arc<Core>, name: &str, generation: u64, found: Vec<Delivery>, later: Option<Time>) {
         let mut state = self.lock();
-        let Some(lane) = state.lanes.get_mut(name) else { return };
+        let State { lanes, flying, generation: current, .. } = &mut *state;
+        let Some(lane) = lanes.get_mut(name) else { return };
         lane.loading = false;
         let settled = std::mem::take(&mut lane.settled);
+        if generation != *current {
+            lane.on_disk = Some(now());
+            return;
+        }
         lane.on_disk = later.map_or(lane.on_disk, |later| earlier(lane.on_disk, later));
         for delivery in found {
             let key = delivery.key();
-            if !settled.contains(&key) && lane.busy.insert(key) {
+            if flying.contains(&key) {
+                lane.on_disk = earlier(lane.on_disk, now() + Duration::from_secs(1));
+            } else if !settled.contains(&key) && lane.busy.insert(key) {
                 lane.ready.push_back(delivery);
             }
         }
@@ -438,6 +509,7 @@ impl State {
                 here.turn.push_back(lane_name.clone());
             }
             here.in_flight += 1;
+            self.flying.insert(delivery.key());
             if lane.wants_load(now()) {
                 self.load(core, &lane_name);
             }
@@ -475,6 +547,7 @@ impl State {
         lane.on_disk = None;
         lane.settled.clear();
         let (core, name, mut except) = (core.clone(), name.to_owned(), lane.busy.clone());
+        let generation = self.generation;
         tokio::task::spawn_blocking(move || {
             let found = core.store.due(&name, now(), WINDOW, &except);
             let found = found.and_then(|found| {
@@ -483,12 +556,12 @@ impl State {
                 Ok((found, later.first().map(|delivery| delivery.next)))
             });
             match found {
-                Ok((found, later)) => core.queue.loaded(&core, &name, found, later),
+                Ok((found, later)) => core.queue.loaded(&core, &name, generation, found, later),
                 Err(error) => {
                     let fields =
                         serde_json::json!({ "what": format!("the queue of {name} could not be read: {error}") });
                     core.record(core.ids.next(), "alert", fields);
-                    core.queue.loaded(&core, &name, Vec::new(), Some(now() + Duration::from_secs(10)));
+                    core.queue.loaded(&core, &name, generation, Vec::new(), Some(now() + Duration::from_secs(10)));
                 }
             }
         });

@@ -26,6 +26,8 @@ use tokio::time::timeout;
 
 /// RFC 5321 4.5.3.2.7: a server waits at least 5 minutes for the next command.
 const IDLE_MAX: Duration = Duration::from_secs(300);
+/// RFC 5321 3.1 lets a client that was turned away say QUIT; it has this long.
+const UNWELCOME_MAX: Duration = Duration::from_secs(5);
 /// A client that does not take our replies for so long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(60);
 /// Handshakes and PROXY headers are machines talking.
@@ -35,6 +37,9 @@ const BUFFER_COMMAND: usize = 2048;
 const BUFFER_CONTENT: usize = 32_768;
 /// A header longer than this is passed on without being looked at further.
 const HEADER_MAX: usize = 1 << 20;
+
+/// Argon2 takes 19 MiB each time: strangers must not be able to ask for more at once.
+static HASHING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
 
 /// What lives as long as the connection.
 struct Session {
@@ -48,6 +53,8 @@ struct Session {
     stream: Option<Stream>,
     buffer: Vec<u8>,
     transaction: Option<Box<Transaction>>,
+    /// Turned away at the door; nobody waits long for its QUIT.
+    unwelcome: bool,
     _seat: Seat,
 }
 
@@ -65,6 +72,7 @@ struct Transaction {
     subject: String,
     message_id: String,
     hops: usize,
+    utf8_header: bool,
     /// Octets above 127 in the content, declared or not.
     eight_bit: bool,
     /// The first thing that went wrong with storing; told at the end of the content.
@@ -118,6 +126,7 @@ pub(crate) async fn connection(
         stream: Some(Stream::Plain(socket)),
         buffer: Vec::with_capacity(BUFFER_COMMAND),
         transaction: None,
+        unwelcome: verdict.is_err(),
         _seat: seat,
         core: core.clone(),
     };
@@ -177,8 +186,9 @@ impl Session {
             }
             let Session { stream: Some(stream), buffer, .. } = self else { return Ok(()) };
             let idle = self.transaction.is_none();
+            let patience = if self.unwelcome { UNWELCOME_MAX } else { IDLE_MAX };
             let read = tokio::select! {
-                read = timeout(IDLE_MAX, stream.read_buf(buffer)) => read,
+                read = timeout(patience, stream.read_buf(buffer)) => read,
                 _ = stopping.wait_for(|stop| *stop), if idle => {
                     self.refuse_and_close(status::SHUTTING_DOWN.reply(""));
                     continue;
@@ -312,6 +322,7 @@ impl Session {
             subject: String::new(),
             message_id: String::new(),
             hops: 0,
+            utf8_header: false,
             eight_bit: false,
             trouble: None,
         }));
@@ -326,7 +337,7 @@ impl Session {
         let recipient = match own_postmaster(&transaction.in_force, &recipient) {
             // RFC 5321 4.5.1: whoever can reach us can reach our postmaster.
             Some(postmaster) => {
-                transaction.recipients.push(postmaster);
+                transaction.add_recipient(postmaster);
                 return self.server.accept();
             }
             None => recipient,
@@ -338,11 +349,7 @@ impl Session {
             return self.answer_refused(reply);
         }
         let added = expand(settings, recipient);
-        for recipient in added {
-            if !transaction.recipients.iter().any(|known| known.address.key() == recipient.address.key()) {
-                transaction.recipients.push(recipient);
-            }
-        }
+        added.into_iter().for_each(|recipient| transaction.add_recipient(recipient));
         self.server.accept();
     }
 
@@ -454,7 +461,14 @@ impl Session {
         self.flush().await?;
         let in_force = self.core.in_force();
         let Some(listener) = in_force.settings.door(self.role) else { return Ok(()) };
-        let config = self.core.certificates.server(listener, in_force.hostname.as_str()).map_err(io::Error::other)?;
+        let config = self.core.certificates.server(listener, in_force.hostname.as_str()).map_err(|error| {
+            self.core.record(
+                self.id,
+                "alert",
+                json!({ "what": format!("STARTTLS is offered and cannot be: {error}") }),
+            );
+            io::Error::other(error)
+        })?;
         let Some(stream) = self.stream.take() else { return Ok(()) };
         let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream.into_plain()?);
         let started = timeout(HANDSHAKE_MAX, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -470,6 +484,7 @@ impl Session {
     /// Argon2 takes tens of milliseconds on purpose: it runs beside the event loop.
     async fn auth(&mut self, user: String, password: String) {
         let in_force = self.core.in_force();
+        let Ok(_turn) = HASHING.acquire().await else { return };
         let known =
             tokio::task::spawn_blocking(move || crate::password::is_right(&in_force.settings, &user, &password));
         if known.await.unwrap_or(false) {
@@ -496,11 +511,22 @@ fn expand(settings: &decide::settings::Settings, recipient: Recipient) -> Vec<Re
     {
         return vec![recipient];
     }
-    let orcpt = recipient.orcpt.clone().or_else(|| Some(format!("rfc822;{}", recipient.address)));
+    let given = || {
+        (!recipient.address.is_international())
+            .then(|| format!("rfc822;{}", mail::report::xtext(&recipient.address.to_string())))
+    };
+    let orcpt = recipient.orcpt.clone().or_else(given);
     to.into_iter().map(|address| Recipient { address, notify: recipient.notify, orcpt: orcpt.clone() }).collect()
 }
 
 impl Transaction {
+    /// Each recipient once, however often an alias or the client names it.
+    fn add_recipient(&mut self, recipient: Recipient) {
+        if !self.recipients.iter().any(|known| known.address.key() == recipient.address.key()) {
+            self.recipients.push(recipient);
+        }
+    }
+
     /// Takes a piece of content: into the header until that is complete, then to the draft.
     fn add(&mut self, piece: &[u8]) {
         let Some(header) = &mut self.header else { return self.store(piece) };
@@ -526,6 +552,7 @@ impl Transaction {
             }
         }
         let end = header_end(&collected);
+        self.utf8_header = !collected[..end].is_ascii();
         // Masquerading is for mail that leaves.
         let rewritten = match self.leaves {
             true => rewrite::masquerade_header(&self.in_force.settings, &collected[..end]),
@@ -551,9 +578,11 @@ impl Transaction {
     }
 
     fn envelope(&self, origin: Origin) -> Envelope {
+        // What the content is, not what was declared of it: a next hop without 8BITMIME takes 7-bit mail all the same.
         let body = match (self.params.body, self.eight_bit) {
-            (Body::SevenBit, true) => Body::EightBitMime,
-            (body, _) => body,
+            (Body::BinaryMime, _) => Body::BinaryMime,
+            (_, true) => Body::EightBitMime,
+            (_, false) => Body::SevenBit,
         };
         Envelope {
             sender: match self.leaves {
@@ -561,11 +590,17 @@ impl Transaction {
                 false => self.params.sender.clone(),
             },
             body,
-            smtputf8: self.params.smtputf8,
+            smtputf8: self.params.smtputf8 && self.needs_smtputf8(),
             ret: self.params.ret,
             envid: self.params.envid.clone(),
             origin,
         }
+    }
+
+    /// RFC 6531 3.6: only if an address or the header goes beyond ASCII.
+    fn needs_smtputf8(&self) -> bool {
+        let sender = self.params.sender.address().is_some_and(mail::Address::is_international);
+        sender || self.utf8_header || self.recipients.iter().any(|recipient| recipient.address.is_international())
     }
 
     fn deliveries(&mut self) -> Vec<NewDelivery> {

@@ -8,8 +8,9 @@ use crate::listen::{self, Census};
 use crate::log::Log;
 use crate::queue::Queue;
 use crate::{sweep, tls};
-use decide::settings::{Mode, Settings};
+use decide::settings::{Mode, Settings, Tls};
 use mail::Listener;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,6 +91,9 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     if !loops.is_empty() {
         return Err(format!("the settings lead mail back to this gateway:\n{}", door::complain(&loops)));
     }
+    for (role, _) in &sockets {
+        certificate(&core, *role)?;
+    }
     door::serve(core.clone(), &host.socket())
         .await
         .map_err(|error| format!("cannot open {}: {error}", host.socket().display()))?;
@@ -101,7 +105,7 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
         core.record(core.ids.next(), "alert", serde_json::json!({ "what": alert.what }));
     }
     core.queue.reload(&core).map_err(|error| format!("the queue cannot be read: {error}"))?;
-    let census = Arc::new(Census::default());
+    let mut censuses: HashMap<Listener, Arc<Census>> = HashMap::new();
     say_where(&core, &host, &sockets, control);
     tokio::spawn(Queue::run(core.clone()));
     tokio::spawn(sweep::run(core.clone()));
@@ -109,12 +113,21 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
         tokio::spawn(watch(core.clone(), file));
     }
     for (role, socket) in sockets {
-        tokio::spawn(listen::serve(core.clone(), role, socket, census.clone()));
+        let census = censuses.entry(role).or_default().clone();
+        tokio::spawn(listen::serve(core.clone(), role, socket, census));
     }
     until_told(&core).await?;
-    stop(&core, &census).await;
+    stop(&core, &censuses).await;
     let _ = std::fs::remove_file(host.socket());
     Ok(())
+}
+
+/// A listener that offers STARTTLS must be able to keep its word.
+fn certificate(core: &Core, role: Listener) -> Result<(), String> {
+    let in_force = core.in_force();
+    let Some(door) = in_force.settings.door(role).filter(|door| door.tls != Tls::Off) else { return Ok(()) };
+    let loaded = core.certificates.server(door, in_force.hostname.as_str());
+    loaded.map(drop).map_err(|error| format!("listener.{}: {error}", role.name()))
 }
 
 fn hint(address: SocketAddr, error: &std::io::Error) -> &'static str {
@@ -211,10 +224,10 @@ async fn until_told(core: &Core) -> Result<(), String> {
 }
 
 /// Lets messages under way come to their end, in both directions, within a bound.
-async fn stop(core: &Arc<Core>, census: &Census) {
+async fn stop(core: &Arc<Core>, censuses: &HashMap<Listener, Arc<Census>>) {
     core.stopping.send_replace(true);
     let waited = tokio::time::timeout(DRAIN_MAX, async {
-        while census.count() > 0 || core.queue.in_flight() > 0 {
+        while censuses.values().any(|census| census.count() > 0) || core.queue.in_flight() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });

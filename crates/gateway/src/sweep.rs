@@ -3,6 +3,7 @@
 use crate::clock::now;
 use crate::core::Core;
 use crate::outcome::report;
+use decide::settings::Retry;
 use mail::report::Action;
 use mail::{Status, status};
 use std::sync::Arc;
@@ -44,14 +45,33 @@ async fn expire(core: &Arc<Core>) {
         before: Some(mail::Time(now().ms() - soonest.as_millis() as i64)),
         ..Selection::default()
     };
-    let asked = core.clone();
-    let found = tokio::task::spawn_blocking(move || asked.store.list(&selection, ROUND, None)).await;
-    for entry in found.ok().and_then(Result::ok).unwrap_or_default() {
-        let life = if matches!(entry.sender.as_str(), "" | "<>") { retry.expire_bounces } else { retry.expire };
-        let lasting = now().since(entry.received) >= life;
-        if lasting && !core.queue.is_busy(&entry.lane, (entry.id, entry.n)) {
-            give_up(core, entry).await;
+    let mut after = None;
+    loop {
+        let found = tokio::task::block_in_place(|| core.store.list(&selection, ROUND, after));
+        let Some(entries) = found.ok().filter(|entries| !entries.is_empty()) else { return };
+        after = entries.last().map(|entry| (entry.id, entry.n));
+        for entry in entries {
+            expire_one(core, &retry, entry).await;
         }
+        if core.is_stopping() {
+            return;
+        }
+    }
+}
+
+/// Whether it is being attempted just now is the queue's to say: an attempt that succeeds must not be followed by a bounce.
+async fn expire_one(core: &Arc<Core>, retry: &Retry, entry: QueueEntry) {
+    let is_bounce = matches!(entry.sender.as_str(), "" | "<>");
+    let life = if is_bounce { retry.expire_bounces } else { retry.expire };
+    let (lane, key, next) = (entry.lane.clone(), (entry.id, entry.n), entry.next);
+    if now().since(entry.received) < life {
+        return;
+    }
+    if let Some(claim) = core.queue.claim(core, &lane, key) {
+        give_up(core, entry).await;
+        drop(claim);
+        // If its report could not be stored it is still there.
+        core.queue.settled(&lane, key, Some(next));
     }
 }
 
@@ -59,16 +79,8 @@ async fn expire(core: &Arc<Core>) {
 async fn give_up(core: &Arc<Core>, entry: QueueEntry) {
     let in_force = core.in_force();
     let last = core.queue.down(&entry.lane).map_or_else(|| entry.status.clone(), |down| down.last_failure);
-    let (id, n, lane) = (entry.id, entry.n, entry.lane.clone());
-    let all = std::collections::HashSet::new();
-    let asked = core.clone();
-    let never = mail::Time(mail::Time::NEVER.ms() - 1);
-    let found = tokio::task::spawn_blocking(move || asked.store.due(&lane, never, ROUND, &all)).await;
-    let Some(delivery) =
-        found.ok().and_then(Result::ok).and_then(|found| found.into_iter().find(|delivery| delivery.key() == (id, n)))
-    else {
-        return;
-    };
+    let (id, n) = (entry.id, entry.n);
+    let Ok(Some(delivery)) = tokio::task::block_in_place(|| core.store.delivery(id, n)) else { return };
     let status: Status = if last.is_empty() {
         status::EXPIRED.with("it was never attempted")
     } else {

@@ -222,21 +222,38 @@ pub fn unxtext(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Breaks a text at spaces; a word longer than the width keeps a line of its own.
+/// Encodes xtext (RFC 3461 4): `+`, `=` and all that is not printable ASCII as `+XX`.
+pub fn xtext(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        match byte {
+            b'+' | b'=' | 0..=32 | 127.. => out.push_str(&format!("+{byte:02X}")),
+            plain => out.push(char::from(plain)),
+        }
+        out
+    })
+}
+
+/// Breaks a text at spaces; a word longer than the width keeps a line of its own, within what a line may hold.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
+    for word in text.split_whitespace().flat_map(|word| cut(word, 200)) {
         let last = lines.len() - 1;
         if !lines[last].is_empty() && lines[last].len() + 1 + word.len() > width {
-            lines.push(word.to_owned());
+            lines.push(word);
             continue;
         }
         if !lines[last].is_empty() {
             lines[last].push(' ');
         }
-        lines[last].push_str(word);
+        lines[last].push_str(&word);
     }
     lines
+}
+
+/// A word in pieces of at most so many characters.
+fn cut(word: &str, length: usize) -> Vec<String> {
+    let characters: Vec<char> = word.chars().collect();
+    characters.chunks(length).map(|piece| piece.iter().collect()).collect()
 }
 
 #[cfg(test)]
@@ -286,6 +303,14 @@ mod tests {
             "Auto-Submitted: auto-replied\r\n",
         ] {
             assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn xtext_survives_both_ways() {
+        for text in ["a+b=c@x.test", "\"a b\"@x.test", "plain"] {
+            assert!(!xtext(text).contains([' ', '=']));
+            assert_eq!(unxtext(&xtext(text)), text);
         }
     }
 

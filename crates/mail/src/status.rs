@@ -56,6 +56,9 @@ impl<'de> Deserialize<'de> for EnhancedStatus {
     }
 }
 
+/// Characters kept of a remote host's text: it goes into queue rows, logs and bounces.
+const TEXT_MAX: usize = 1000;
+
 /// A status with its origin: `None` is us (`[internal]`), else the remote host that said it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -69,7 +72,12 @@ pub struct Status {
 impl Status {
     /// What a remote host answered.
     pub fn remote(host: impl Into<String>, reply: &Reply) -> Status {
-        Status { code: reply.code, enhanced: reply.status(), text: reply.text(), host: Some(host.into()) }
+        Status {
+            code: reply.code,
+            enhanced: reply.status(),
+            text: reply.text().chars().take(TEXT_MAX).collect(),
+            host: Some(host.into()),
+        }
     }
 
     /// Whether trying again cannot help.
@@ -136,7 +144,7 @@ kinds! {
     QUEUE_FULL = "queue-full", 421, (4, 3, 1), Connect, "queue is full", "The message queue holds as many deliveries as the settings allow; new mail is deferred.", "A destination is down and its mail piles up.", "See `gatepost queue list`; raise queue.limit only if disk and memory allow.";
     TOO_MANY_CONNECTIONS = "too-many-connections", 421, (4, 3, 2), Connect, "too many connections", "The listener's limit of connections is reached.", "A flood, or a limit that is too low.", "Raise listener.*.connections, or find who connects so often.";
     TOO_MANY_FROM_ADDRESS = "too-many-connections-from-address", 421, (4, 3, 2), Connect, "too many connections from your address", "This client's limit of connections is reached (IPv6: one /64 counts as one client).", "A busy sender, a proxy in front that hides addresses.", "Raise listener.*.connections_per_address, or use the PROXY protocol.";
-    SHUTTING_DOWN = "shutting-down", 421, (4, 3, 2), Connect, "service is shutting down, try again", "The gateway stops or does not accept mail now.", "Restart, or MTA operation is set to drain.", "Wait, or set mode back to accept-and-deliver.";
+    SHUTTING_DOWN = "shutting-down", 421, (4, 3, 2), Connect, "not accepting mail now, try again", "The gateway stops or does not accept mail now.", "Restart, or MTA operation is set to drain.", "Wait, or set mode back to accept-and-deliver.";
     DNS_UNAVAILABLE = "dns-unavailable", 421, (4, 4, 0), Connect, "unable to connect to DNS, try again later", "A lookup that an enabled check needs has failed; unknown is not no, so the mail is deferred.", "The resolver does not answer.", "Check dns.servers and the path to them.";
     ACCESS_DENIED = "access-denied", 554, (5, 7, 1), Connect, "access denied", "The listener's acceptance list does not hold this client.", "A client that should use another listener.", "Add its network to listener.*.accept_from if it may send here.";
     RELAYING_DENIED = "relaying-denied", 550, (5, 7, 1), Rcpt, "relaying denied", "The recipient is not in a local domain and this client may not relay.", "A domain missing from the settings, or a client on the wrong listener.", "Add the domain, or let the client use the outbound or submission listener.";
@@ -180,7 +188,7 @@ kinds! {
     HELD = "held", 451, (4, 3, 0), Queue, "message held", "An administrator or a rule holds this message.", "See who and why in the text.", "`gatepost queue release`.";
     EXPIRED = "expired", 554, (5, 4, 7), Queue, "exceeded max time without delivery", "The message could not be delivered within retry.expire.", "The last failure, which the text quotes.", "See the last failure.";
     DELETED = "deleted", 554, (5, 7, 0), Queue, "message deleted by administrator", "An administrator deleted this message from the queue.", "The text says who.", "Nothing.";
-    CONTENT_LOST = "content-lost", 554, (5, 3, 0), Queue, "content cannot be read", "The message's content is missing or damaged on our disk; it is set aside and an alert is raised.", "A failing disk.", "Check the disk; the sender should send again.";
+    CONTENT_LOST = "content-lost", 451, (4, 3, 0), Queue, "content cannot be read", "The message's content is missing or damaged on our disk; it is set aside, not returned, and an alert is raised.", "A failing disk.", "Check the disk; delete the message or restore the data folder.";
 }
 
 #[cfg(test)]

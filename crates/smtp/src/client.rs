@@ -17,6 +17,8 @@ use std::fmt;
 
 /// Lines of a transcript; what follows is not kept. A message to 100 recipients takes about 210.
 const TRANSCRIPT_MAX: usize = 1000;
+/// Octets kept in all: a transcript is stored with each attempt, and a peer must not decide how much that is.
+const TRANSCRIPT_OCTETS_MAX: usize = 64 << 10;
 /// Characters of one line kept.
 const SAID_MAX: usize = 1000;
 
@@ -66,6 +68,7 @@ pub struct Client {
     output: Vec<u8>,
     events: VecDeque<Event>,
     transcript: Vec<Said>,
+    transcript_octets: usize,
     transcript_full: bool,
     /// Replies that are awaited, in their order.
     awaited: VecDeque<Await>,
@@ -300,6 +303,7 @@ impl Client {
             output: Vec::new(),
             events: VecDeque::new(),
             transcript: Vec::new(),
+            transcript_octets: 0,
             transcript_full: false,
             awaited: VecDeque::from([Await::Banner]),
             phase: Phase::Greeting,
@@ -507,6 +511,7 @@ impl Client {
     /// What was said since the last call.
     pub fn take_transcript(&mut self) -> Vec<Said> {
         self.transcript_full = false;
+        self.transcript_octets = 0;
         std::mem::take(&mut self.transcript)
     }
 }
@@ -847,8 +852,10 @@ impl Client {
     }
 
     fn record(&mut self, speaker: Speaker, text: &str, now: Time) {
-        if self.transcript.len() < TRANSCRIPT_MAX {
-            self.transcript.push(Said { at: now, speaker, text: text.chars().take(SAID_MAX).collect() });
+        if self.transcript.len() < TRANSCRIPT_MAX && self.transcript_octets < TRANSCRIPT_OCTETS_MAX {
+            let text: String = text.chars().take(SAID_MAX).collect();
+            self.transcript_octets += text.len();
+            self.transcript.push(Said { at: now, speaker, text });
         } else if !std::mem::replace(&mut self.transcript_full, true) {
             self.transcript.push(Said { at: now, speaker: Speaker::Note, text: "(the rest is not kept)".to_owned() });
         }

@@ -162,9 +162,20 @@ pub(crate) fn io_error(error: rusqlite::Error) -> io::Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             return damaged(format!("database is damaged: {error}"));
         }
+        // What was read is not what was written: a value of another type or range.
+        None if is_conversion(&error) => return damaged(format!("row is damaged: {error}")),
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error.to_string())
+}
+
+fn is_conversion(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+    )
 }
 
 /// Whether this is the storage's failure, which would meet every other change as well, and not that of one row.

@@ -161,6 +161,7 @@ impl Store {
     ) -> io::Result<Vec<Delivery>> {
         let mut found = Vec::new();
         let mut bad = Vec::new();
+        let mut failed = None;
         self.inner.readers.read(|db| {
             let mut keys =
                 db.prepare_cached("SELECT message, n FROM delivery WHERE lane = ? AND next_ms <= ? ORDER BY next_ms")?;
@@ -176,7 +177,15 @@ impl Store {
                 match delivery(db, id, n) {
                     Ok(Some(delivery)) => found.push(delivery),
                     Ok(None) => {}
-                    Err(error) => bad.push((id, error)),
+                    // serde_json calls a text that is cut short an unexpected end.
+                    Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                        bad.push((id, error));
+                    }
+                    // A busy or failing disk says nothing about this row: the whole load comes again.
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
                 }
             }
             Ok(())
@@ -184,7 +193,15 @@ impl Store {
         for (id, error) in bad {
             self.set_aside(id, &format!("its row cannot be read: {error}"));
         }
+        if let Some(error) = failed.filter(|_| found.is_empty()) {
+            return Err(error);
+        }
         Ok(found)
+    }
+
+    /// One delivery. `None`: it is gone.
+    pub fn delivery(&self, id: AuditId, n: u32) -> io::Result<Option<Delivery>> {
+        self.inner.readers.read(|db| Ok(delivery(db, id, n)))?
     }
 
     /// A message's content. If it is damaged or missing, the message is set aside and this is an error
