@@ -19,7 +19,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
 	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
 
-test: setup floors format lint unit peers scenarios licences architecture ## Everything that CI checks, in its order; stops at the first failure
+test: setup floors format lint unit peers scenarios reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
 	$(call say,all passed)
 
 setup: fetch ## Install what the tests need (once; needs root when something is missing)
@@ -56,6 +56,10 @@ scenarios: programs ## Scripted DNS, peers and clients: what must happen, happen
 	$(call say,scenarios)
 	@$(TARGET)/debug/sim run --gatepost $(TARGET)/debug/gatepost crates/sim/scenarios/*.toml
 
+reference: programs ## The book's reference pages say what the program says of itself
+	$(call say,reference)
+	@tools/reference.sh --check $(TARGET)/debug/gatepost
+
 licences: fetch ## Every dependency is permissive and from the public registry
 	$(call say,licences)
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline --log-level error check licenses bans sources; else tools/licences.py; fi
@@ -76,4 +80,4 @@ clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers scenarios licences architecture bench bench-quick clean
+.PHONY: help run test setup floors format lint unit programs fetch peers scenarios reference licences architecture bench bench-quick clean

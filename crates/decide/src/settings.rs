@@ -44,6 +44,8 @@ pub struct Settings {
     pub delivery: Delivery,
     pub retry: Retry,
     pub queue: Queue,
+    /// How long the audit trail is kept.
+    pub audit_keep: Duration,
     pub dns: Dns,
     /// By name.
     pub users: Book<User>,

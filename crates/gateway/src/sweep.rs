@@ -15,12 +15,16 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Expired deliveries handled in one round.
 const ROUND: usize = 1000;
 
+/// Audit events removed in one round: a busy gateway writes fewer in a minute than this.
+const FORGET_ROUND: usize = 100_000;
+
 /// Runs until the gateway stops.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut stopping = core.stopping.subscribe();
     loop {
         gauges(&core);
         expire(&core).await;
+        forget(&core);
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -35,6 +39,20 @@ pub(crate) fn gauges(core: &Core) {
     core.metrics.queued.set(gauge(usage.queued));
     core.metrics.held.set(gauge(usage.held));
     core.metrics.disk_free.set(gauge(usage.disk_free));
+}
+
+/// Lets go of audit events older than the settings keep them, a bounded number in one round.
+fn forget(core: &Core) {
+    let keep = core.in_force().settings.audit_keep;
+    let before = mail::Time(now().ms() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
+    let forgotten = tokio::task::block_in_place(|| core.store.audit_forget(before, FORGET_ROUND));
+    if let Err(error) = forgotten {
+        core.record(
+            core.ids.next(),
+            "alert",
+            serde_json::json!({ "what": format!("old audit events could not be removed: {error}") }),
+        );
+    }
 }
 
 async fn expire(core: &Arc<Core>) {

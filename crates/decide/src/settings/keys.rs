@@ -186,6 +186,9 @@ impl Settings {
                 "Space to leave free on the spool's disk; when there is less, new mail is deferred.",
             );
         });
+        at.table("audit", |at| {
+            at.within("keep", &mut self.audit_keep, DAY..=3650 * DAY, "How long the audit trail is kept.");
+        });
         at.table("dns", |at| {
             at.key(
                 "servers",
@@ -452,6 +455,7 @@ impl Default for Settings {
             delivery: Delivery::default(),
             retry: Retry::default(),
             queue: Queue { limit: 150_000, paused: Vec::new(), disk_reserve: 500 << 20 },
+            audit_keep: 30 * DAY,
             dns: Dns { servers: Vec::new(), timeout: 5 * SECOND },
             users: Book::default(),
         }

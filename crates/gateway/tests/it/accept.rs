@@ -162,3 +162,18 @@ async fn postmaster_without_a_domain_is_whom_the_settings_name() {
     assert!(next_hop.wait_received(1, PATIENCE).await);
     assert_eq!(next_hop.received()[0].recipients, ["admin@corp.test"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_accepted_without_being_listed_is_delivered_to() {
+    let next_hop = peer("").await;
+    let lists = "recipients = [\"a@corp.test\"]\ninvalid_recipients = \"drop\"\n[[alias]]\nfrom = \"old@corp.test\"\nto = [\"unlisted@corp.test\"]\n";
+    let gateway = Gateway::start(&format!("{}{lists}", Gateway::settings(&next_hop))).await;
+    assert!(gateway.send("x@out.test", "postmaster@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(gateway.send("x@out.test", "old@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(gateway.send("x@out.test", "nobody@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(next_hop.wait_received(2, PATIENCE).await);
+    gateway.wait_queue("nothing is left", |queue| queue.is_empty()).await;
+    let mut recipients: Vec<_> = next_hop.received().iter().map(|message| message.recipients.join(" ")).collect();
+    recipients.sort();
+    assert_eq!(recipients, ["postmaster@corp.test", "unlisted@corp.test"]);
+}

@@ -204,3 +204,60 @@ async fn dsn_parameters_are_honoured() {
         assert!(report.contains(wanted), "{wanted} is missing in {report}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_password_never_crosses_the_network_in_the_clear() {
+    let local = peer("").await;
+    let relay = peer_at("127.0.0.3:0", "starttls garbage\nuser gateway secret\n").await;
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    let settings = format!(
+        "{}[route.other]\nnext_hops = [\"{}\"]\nuser = \"gateway\"\npassword_file = \"{}\"\n",
+        Gateway::settings(&local),
+        relay.address(),
+        password.display()
+    );
+    let gateway = Gateway::start(&settings).await;
+    let (code, text) = gateway.run(&["send", "--from", "a@corp.test", "--to", "b@elsewhere.test"]);
+    assert_eq!(code, 0, "{text}");
+    let queue = gateway.wait_queue("it was attempted", |queue| queue.len() == 1 && queue[0]["attempts"] == 1).await;
+    assert!(queue[0]["status"].as_str().unwrap().contains("4.7.5"), "{queue:?}");
+    assert!(!relay.transcript().iter().any(|line| line.contains("C: AUTH")), "{:?}", relay.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_by_next_hop_leaves_other_destinations_alone() {
+    let one = peer_at("127.0.0.3:0", "rcpt 450 4.2.0 not now\n").await;
+    let two = peer_at("127.0.0.4:0", "rcpt 450 4.2.0 not now\n").await;
+    let settings =
+        format!("{}[[domain]]\nname = \"two.test\"\nnext_hops = [\"{}\"]\n", Gateway::settings(&one), two.address());
+    let gateway = Gateway::start(&settings).await;
+    let mut client = gateway.client().await;
+    let to = ["a@corp.test", "b@two.test"];
+    let replies = client.send("out.test", "x@out.test", &to, b"Subject: x\r\n\r\nx").await.unwrap();
+    assert!(replies.last().unwrap().is("250"));
+    let attempted = |queue: &[serde_json::Value]| queue.len() == 2 && queue.iter().all(|entry| entry["attempts"] == 1);
+    gateway.wait_queue("both were attempted", attempted).await;
+    let (code, text) = gateway.run(&["queue", "delete", "--next-hop", &two.address().to_string()]);
+    assert_eq!(code, 0, "{text}");
+    let queue = gateway.wait_queue("one is deleted", |queue| queue.len() == 1).await;
+    assert_eq!(queue[0]["domain"], "corp.test");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rerouting_mail_that_is_just_being_sent_does_not_send_it_twice() {
+    let slow = peer_at("127.0.0.3:0", "dot delay 3s 250 ok\n").await;
+    let other = peer_at("127.0.0.4:0", "").await;
+    let gateway = Gateway::start(&Gateway::settings(&slow)).await;
+    assert!(gateway.send("a@out.test", "b@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    let started = std::time::Instant::now();
+    while !slow.transcript().iter().any(|line| line.contains("S: 354")) {
+        assert!(started.elapsed() < PATIENCE, "{:?}", slow.transcript());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let (code, text) = gateway.run(&["queue", "reroute", "--to", &other.address().to_string(), "--all"]);
+    assert_eq!(code, 0, "{text}");
+    gateway.wait_queue("it is gone", |queue| queue.is_empty()).await;
+    assert_eq!((slow.received().len(), other.received().len()), (1, 0));
+}
