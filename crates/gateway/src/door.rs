@@ -7,6 +7,7 @@ use crate::clock::now;
 use crate::core::Core;
 use crate::deliver;
 use crate::outcome::Extra;
+use crate::queue::Reason;
 use decide::settings::{self, Complaint, Mode, Settings};
 use mail::{Address, AuditId, Domain, ReversePath, Time};
 use serde::{Deserialize, Serialize};
@@ -336,8 +337,9 @@ async fn order(
     by: String,
     progress: mpsc::UnboundedSender<u64>,
 ) -> Result<Value, String> {
-    if matches!(deed, Deed::Retry) {
-        // A flush asks anew: what DNS said a second ago may be what was mended.
+    let reason = if matches!(deed, Deed::Retry | Deed::Release) { Reason::TryAgain } else { Reason::Changed };
+    if reason == Reason::TryAgain {
+        // What DNS said a second ago may be what was mended.
         core.resolver.forget();
     }
     let (name, shown) = (format!("{deed:?}"), json!(which));
@@ -364,7 +366,7 @@ async fn order(
     }
     if !dry_run {
         core.record(core.ids.next(), "order", json!({ "order": name, "which": shown, "by": by, "count": count }));
-        block_in_place(|| core.queue.reload(core)).map_err(|error| error.to_string())?;
+        block_in_place(|| core.queue.reload(core, reason)).map_err(|error| error.to_string())?;
     }
     Ok(json!({ "count": count, "dry_run": dry_run }))
 }
@@ -405,7 +407,7 @@ async fn reroute(
             "order",
             json!({ "order": format!("reroute to {hop}"), "which": json!(which), "by": by, "count": count }),
         );
-        block_in_place(|| core.queue.reload(core)).map_err(|error| error.to_string())?;
+        block_in_place(|| core.queue.reload(core, Reason::TryAgain)).map_err(|error| error.to_string())?;
     }
     Ok(json!({ "count": count, "dry_run": dry_run }))
 }
@@ -468,7 +470,7 @@ pub(crate) fn apply(core: &Arc<Core>, text: &str, author: &str, comment: &str) -
         "settings",
         json!({ "version": version, "by": author, "comment": comment, "changes": changes }),
     );
-    core.queue.reload(core).map_err(|error| error.to_string())?;
+    core.queue.reload(core, Reason::TryAgain).map_err(|error| error.to_string())?;
     Ok(json!({ "version": version, "changes": changes }))
 }
 

@@ -94,6 +94,15 @@ struct Destination {
     down: Option<Down>,
 }
 
+/// Why the queue is read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Rows have changed.
+    Changed,
+    /// Whatever failed may work now: a flush, new settings, a start.
+    TryAgain,
+}
+
 /// What an attempt says of its destination.
 #[derive(Debug)]
 pub(crate) enum Contact {
@@ -155,8 +164,9 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up what lies on disk: at start, and after an order or new settings. What is in flight stays so.
-    pub(crate) fn reload(&self, core: &Arc<Core>) -> std::io::Result<()> {
+    /// Takes up what lies on disk: at start, and after an order or new settings. What is in flight stays so. A flush tries
+    /// destinations that are down as well; an order to hold says nothing about them.
+    pub(crate) fn reload(&self, core: &Arc<Core>, reason: Reason) -> std::io::Result<()> {
         let on_disk = core.store.lanes()?;
         let mut state = self.lock();
         state.generation += 1;
@@ -172,8 +182,10 @@ impl Queue {
         for destination in destinations.values_mut() {
             destination.turn.clear();
             destination.ready = 0;
-            destination.down = None;
-            destination.failures = 0;
+            if reason == Reason::TryAgain {
+                destination.down = None;
+                destination.failures = 0;
+            }
         }
         for due in on_disk {
             let lane = lanes.entry(due.lane).or_default();
@@ -393,9 +405,7 @@ impl Queue {
         for lane in due.collect::<Vec<_>>() {
             state.load(core, &lane);
         }
-        state.destinations.retain(|_, here| {
-            here.couriers > 0 || here.in_flight > 0 || !here.turn.is_empty() || here.failed + FORGET > now
-        });
+        state.destinations.retain(|_, here| here.is_needed(now));
         let waiting = state.destinations.iter().filter(|(_, here)| !here.turn.is_empty()).map(|(name, _)| name.clone());
         for destination in waiting.collect::<Vec<_>>() {
             state.dispatch(core, &destination);
@@ -537,7 +547,8 @@ impl State {
 
     fn tidy(&mut self) {
         self.lanes.retain(|_, lane| !lane.is_empty());
-        self.destinations.retain(|_, here| here.couriers > 0 || here.in_flight > 0 || !here.turn.is_empty());
+        let now = now();
+        self.destinations.retain(|_, here| here.is_needed(now));
     }
 
     /// Fetches a window of due deliveries from disk, beside the event loop.
@@ -569,6 +580,11 @@ impl State {
 }
 
 impl Destination {
+    /// It has work, or its failures are worth remembering.
+    fn is_needed(&self, now: Time) -> bool {
+        self.couriers > 0 || self.in_flight > 0 || !self.turn.is_empty() || self.failed + FORGET > now
+    }
+
     /// While it is down nothing starts; when its time has come one delivery tries for all.
     fn may_start(&self, now: Time) -> bool {
         match &self.down {

@@ -13,6 +13,7 @@ use decide::accept::{self, RcptVerdict};
 use decide::settings::{Door, Mode, Tls};
 use decide::{rewrite, route};
 use mail::{AuditId, Body, Envelope, Headers, Listener, Origin, Recipient, Reply, header_end, status};
+use rustix::net::RecvFlags;
 use serde_json::json;
 use smtp::server::{Event, MailParams, Options, Refusal, Server};
 use std::io;
@@ -115,6 +116,7 @@ pub(crate) async fn connection(
     core.metrics.connections.get_or_create(&label).inc();
     let verdict = admission(&core, &in_force, role, client, counts);
     let server = Server::new(options(&in_force, listener, role, client));
+    let early = said_early(&socket);
     let id = core.ids.next();
     let mut session = Session {
         role,
@@ -131,6 +133,8 @@ pub(crate) async fn connection(
         core: core.clone(),
     };
     match verdict {
+        // The machine answers 554 and closes: who does not wait for the greeting is no mail server (RFC 5321 4.3.1).
+        Ok(()) if !early.is_empty() => session.server.receive(&early),
         Ok(()) => session.server.greet(&format!("{} ESMTP Gatepost", in_force.hostname)),
         Err(reply) => session.refuse(reply, "connect"),
     }
@@ -138,6 +142,14 @@ pub(crate) async fn connection(
     // An error is the client's going away; what it sent until then was judged, the rest never came.
     let _ = session.run().await;
     core.metrics.connections.get_or_create(&label).dec();
+}
+
+/// What the client said before it was greeted; it stays in the socket.
+fn said_early(socket: &TcpStream) -> Vec<u8> {
+    let mut octets = [0; 256];
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let length = rustix::net::recv(socket, &mut octets[..], peek).map_or(0, |(_, length)| length);
+    octets[..length].to_vec()
 }
 
 /// Whether this client is served now.
@@ -276,7 +288,12 @@ impl Session {
         self.answer_refused(reply);
     }
 
-    fn answer_refused(&mut self, reply: Reply) {
+    /// With the Audit ID by which the administrator finds what happened.
+    fn answer_refused(&mut self, mut reply: Reply) {
+        if let Some(last) = reply.lines.last_mut() {
+            let id = self.transaction.as_ref().map_or(self.id, |transaction| transaction.id);
+            last.push_str(&format!(" ({id})"));
+        }
         let refusal = Refusal::new(reply).or_else(|| Refusal::new(status::WRITE_FAILED.reply("")));
         self.server.refuse(refusal.expect("write-failed is a 4xx status"));
     }

@@ -6,7 +6,7 @@ use crate::door;
 use crate::host::Host;
 use crate::listen::{self, Census};
 use crate::log::Log;
-use crate::queue::Queue;
+use crate::queue::{Queue, Reason};
 use crate::{sweep, tls};
 use decide::settings::{Mode, Settings, Tls};
 use mail::Listener;
@@ -104,7 +104,7 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     for alert in core.store.alerts() {
         core.record(core.ids.next(), "alert", serde_json::json!({ "what": alert.what }));
     }
-    core.queue.reload(&core).map_err(|error| format!("the queue cannot be read: {error}"))?;
+    core.queue.reload(&core, Reason::TryAgain).map_err(|error| format!("the queue cannot be read: {error}"))?;
     let mut censuses: HashMap<Listener, Arc<Census>> = HashMap::new();
     say_where(&core, &host, &sockets, control);
     tokio::spawn(Queue::run(core.clone()));

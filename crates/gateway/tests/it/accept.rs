@@ -105,20 +105,18 @@ async fn the_proxy_protocol_gives_the_true_client() {
     let gateway = Gateway::start_unprobed(&settings).await;
     let mut socket = tokio::net::TcpStream::connect(gateway.inbound).await.unwrap();
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    socket.write_all(b"PROXY TCP4 192.0.2.77 192.0.2.1 4711 25\r\nEHLO out.test\r\n").await.unwrap();
     let mut answer = vec![0; 4096];
-    let mut text = String::new();
-    while !text.contains("250 ") {
-        let length = socket.read(&mut answer).await.unwrap();
-        assert!(length > 0, "closed after {text}");
-        text.push_str(&String::from_utf8_lossy(&answer[..length]));
-        if text.starts_with("554") {
-            break;
-        }
-    }
-    assert!(text.contains("220 gw.corp.test"), "{text}");
-    for line in ["MAIL FROM:<a@out.test>\r\n", "RCPT TO:<a@corp.test>\r\n", "DATA\r\n", "Subject: x\r\n\r\nx\r\n.\r\n"]
-    {
+    socket.write_all(b"PROXY TCP4 192.0.2.77 192.0.2.1 4711 25\r\n").await.unwrap();
+    let length = socket.read(&mut answer).await.unwrap();
+    let banner = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(banner.starts_with("220 gw.corp.test"), "{banner}");
+    for line in [
+        "HELO out.test\r\n",
+        "MAIL FROM:<a@out.test>\r\n",
+        "RCPT TO:<a@corp.test>\r\n",
+        "DATA\r\n",
+        "Subject: x\r\n\r\nx\r\n.\r\n",
+    ] {
         socket.write_all(line.as_bytes()).await.unwrap();
         let length = socket.read(&mut answer).await.unwrap();
         assert!(matches!(answer[0], b'2' | b'3'), "{line} gave {}", String::from_utf8_lossy(&answer[..length]));
@@ -176,4 +174,53 @@ async fn whoever_is_accepted_without_being_listed_is_delivered_to() {
     let mut recipients: Vec<_> = next_hop.received().iter().map(|message| message.recipients.join(" ")).collect();
     recipients.sort();
     assert_eq!(recipients, ["postmaster@corp.test", "unlisted@corp.test"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_talker_is_turned_away() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let next_hop = peer("").await;
+    let gateway = Gateway::start(&Gateway::settings(&next_hop)).await;
+    // While the program stands still, the kernel takes the connection and what the client says.
+    gateway.signal("-STOP");
+    let mut socket = tokio::net::TcpStream::connect(gateway.inbound).await.unwrap();
+    socket.write_all(b"EHLO bot\r\nMAIL FROM:<a@out.test>\r\nRCPT TO:<b@corp.test>\r\nDATA\r\n").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    gateway.signal("-CONT");
+    let mut answer = String::new();
+    // The gateway closes on unread octets: a reset may come behind its words.
+    let _ = socket.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("554") || answer.is_empty(), "{answer}");
+    assert!(!answer.contains("250"), "{answer}");
+    assert!(gateway.send("a@out.test", "b@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    let log = gateway.wait_log(|log| log.contains("EarlyTalker")).await;
+    assert!(log.contains("ML-REJECT"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_carry_the_audit_id_that_finds_them() {
+    let next_hop = peer("").await;
+    let gateway = Gateway::start(&Gateway::settings(&next_hop)).await;
+    let reply = gateway.send("a@out.test", "b@elsewhere.test", "Subject: x\r\n\r\nx").await.to_string();
+    let id = reply.rsplit_once('(').unwrap().1.trim_end_matches(')').to_owned();
+    // Events that belong to no change of the spool reach the disk within some 50 ms.
+    let started = std::time::Instant::now();
+    loop {
+        let (code, text) = gateway.run(&["audit", "show", &id]);
+        if code == 0 && text.contains("relaying denied") && text.contains("b@elsewhere.test") {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{reply}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_comes_and_goes_over_ipv6() {
+    let next_hop = crate::gateway::peer_at("[::1]:0", "").await;
+    let gateway = Gateway::start(&Gateway::settings(&next_hop)).await;
+    let mut client = Client::connect(None, gateway.inbound_v6).await.unwrap();
+    let replies = client.send("out.test", "a@out.test", &["b@corp.test"], b"Subject: x\r\n\r\nx").await.unwrap();
+    assert!(replies.last().unwrap().is("250"), "{replies:?}");
+    assert!(next_hop.wait_received(1, PATIENCE).await);
+    assert!(next_hop.received()[0].text().contains("([IPv6:::1])"), "{}", next_hop.received()[0].text());
 }

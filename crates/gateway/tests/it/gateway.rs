@@ -13,6 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Gateway {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) inbound: SocketAddr,
+    pub(crate) inbound_v6: SocketAddr,
     pub(crate) submission: SocketAddr,
     control: SocketAddr,
     child: Option<Child>,
@@ -51,12 +52,13 @@ impl Gateway {
     pub(crate) async fn start_unprobed(settings: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         let (inbound, outbound, submission, control) = (free(), free(), free(), free());
+        let inbound_v6 = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
         let host = format!(
-            "data = \"data\"\nsettings_file = \"settings.toml\"\n[listen]\ninbound = [\"{inbound}\"]\noutbound = [\"{outbound}\"]\nsubmission = [\"{submission}\"]\n[control]\nlisten = \"{control}\"\n"
+            "data = \"data\"\nsettings_file = \"settings.toml\"\n[listen]\ninbound = [\"{inbound}\", \"{inbound_v6}\"]\noutbound = [\"{outbound}\"]\nsubmission = [\"{submission}\"]\n[control]\nlisten = \"{control}\"\n"
         );
         std::fs::write(folder.path().join("gatepost.toml"), host).unwrap();
         std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
-        let mut gateway = Gateway { folder, inbound, control, submission, child: None };
+        let mut gateway = Gateway { folder, inbound, inbound_v6, control, submission, child: None };
         gateway.launch().await;
         gateway
     }
@@ -159,8 +161,13 @@ impl Gateway {
 
     /// SIGTERM to the program, by its pid.
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// SIGSTOP or SIGCONT: the kernel goes on accepting and buffering meanwhile.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     /// Waits for the program's own end.
