@@ -255,7 +255,10 @@ pub(crate) async fn report(
         return true;
     }
     let original = tokio::task::block_in_place(|| returned(core, delivery)).unwrap_or_default();
-    let whole = original.len() as u64 == delivery.message.size && envelope.ret == Some(mail::Ret::Full);
+    // A binary message cannot stand in a report, which is made of lines; its header can.
+    let is_binary = envelope.body == mail::Body::BinaryMime;
+    let original = if is_binary { in_lines(&original) } else { original };
+    let whole = !is_binary && original.len() as u64 == delivery.message.size && envelope.ret == Some(mail::Ret::Full);
     let original = if whole { &original[..] } else { &original[..header_end(&original).min(RETURN_HEADER_MAX)] };
     let (id, postmaster, to) = (core.ids.next(), in_force.postmaster.to_string(), sender.to_string());
     let text = report::write(&Report {
@@ -330,6 +333,16 @@ pub(crate) async fn submit(
     Ok(())
 }
 
+/// The header of a binary message without what no line may hold: NUL, bare CR, bare LF.
+fn in_lines(content: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for field in mail::Headers::of(content) {
+        lines.extend(field.raw.iter().filter(|byte| !matches!(byte, 0 | b'\r' | b'\n')));
+        lines.extend_from_slice(b"\r\n");
+    }
+    lines
+}
+
 /// So much of the original as may be returned.
 fn returned(core: &Core, delivery: &Delivery) -> std::io::Result<Vec<u8>> {
     let content = core.store.content(&delivery.message)?;
@@ -349,6 +362,12 @@ fn returned(core: &Core, delivery: &Delivery) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_binary_header_is_returned_as_lines() {
+        let content = b"Subject: a\0b\rc\r\nX: d\r\n\r\n\0\n";
+        assert_eq!(in_lines(content), b"Subject: abc\r\nX: d\r\n");
+    }
 
     #[test]
     fn an_expiry_quotes_the_last_failure() {

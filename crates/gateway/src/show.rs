@@ -47,6 +47,11 @@ fn fields(value: &Value) {
     }
 }
 
+/// `1 delivery`, `2 deliveries`.
+fn deliveries(count: u64) -> String {
+    if count == 1 { "1 delivery".to_owned() } else { format!("{count} deliveries") }
+}
+
 /// `3h 20m`, `5d 2h`, `12s`.
 fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
@@ -68,15 +73,18 @@ fn queue(answer: &Value) {
     println!("{:<13}  {:<6}  {:>7}  {:>3}  {:>8}  sender → recipients", "Audit ID", "state", "age", "try", "next in");
     for entry in entries {
         let age = span(now - entry["received_ms"].as_i64().unwrap_or(now));
+        // While its destination is down, mail waits for that as well.
+        let down_until = entry["down_until_ms"].as_i64().unwrap_or(0);
         let next = entry["next_attempt_ms"]
             .as_i64()
+            .map(|next| next.max(down_until))
             .filter(|next| *next < Time::NEVER.ms() / 2)
             .map_or_else(|| "-".to_owned(), |next| span(next - now));
         println!(
             "{:<13}  {:<6}  {age:>7}  {:>3}  {next:>8}  {} → {}",
             text(&entry["id"]),
             text(&entry["state"]),
-            entry["attempts"],
+            text(&entry["attempts"]),
             text(&entry["sender"]),
             text(&entry["recipients"])
         );
@@ -85,7 +93,7 @@ fn queue(answer: &Value) {
             println!("{:15}{status}", "");
         }
     }
-    println!("{} deliveries", entries.len());
+    println!("{}", deliveries(entries.len() as u64));
 }
 
 fn entries(answer: &Value) {
@@ -123,12 +131,12 @@ fn attempt(attempt: &Value) {
         println!("  dropped {}", text(dropped));
     }
     for tried in rows(&attempt["tries"]) {
+        let source = tried["source"].as_str().map(|source| format!(" from {source}")).unwrap_or_default();
         println!(
-            "  {} {}:{} from {} as {}",
+            "  {} at {}, port {}{source} as {}",
             text(&tried["host"]),
             text(&tried["address"]),
             tried["port"],
-            text(&tried["source"]),
             text(&tried["ehlo"])
         );
         for said in rows(&tried["transcript"]) {
@@ -147,8 +155,12 @@ fn attempt(attempt: &Value) {
 }
 
 fn order(answer: &Value) {
-    let verb = if answer["dry_run"] == true { "would be" } else { "are" };
-    println!("{} deliveries {verb} concerned", answer["count"]);
+    let verb = match (answer["dry_run"] == true, answer["count"] == 1) {
+        (true, _) => "would be",
+        (false, true) => "is",
+        (false, false) => "are",
+    };
+    println!("{} {verb} concerned", deliveries(answer["count"].as_u64().unwrap_or(0)));
 }
 
 fn search(answer: &Value) {

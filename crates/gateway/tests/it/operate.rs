@@ -65,7 +65,7 @@ async fn held_mail_waits_and_released_mail_goes() {
     let held = gateway.wait_queue("it is held", |queue| queue.len() == 1 && queue[0]["state"] == "held").await;
     assert!(held[0]["status"].as_str().unwrap().contains("an audit"));
     let dry = gateway.run(&["queue", "release", "--all", "--dry-run"]).1;
-    assert!(dry.contains("1 deliveries would be"), "{dry}");
+    assert!(dry.contains("1 delivery would be"), "{dry}");
     assert_eq!(gateway.queue()[0]["state"], "held");
     assert_eq!(gateway.run(&["queue", "release", "--all"]).0, 0);
     assert!(next_hop.wait_received(1, PATIENCE).await);
