@@ -1,6 +1,6 @@
 //! Who may connect, and whose mail we take: the relay question. Whatever the settings, this is no open relay.
 
-use crate::settings::{Door, InvalidRecipients, Mode, Settings, is_own_network};
+use crate::settings::{Book, Door, InvalidRecipients, Mode, Settings, is_own_network};
 use mail::{Address, Listener, Reply, status};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -122,20 +122,20 @@ pub fn is_known(settings: &Settings, recipient: &Address) -> bool {
     let is_target = |alias: &crate::settings::Alias| {
         alias.to.iter().any(|to| matches!(to, crate::settings::Mailboxes::One(to) if to.key() == recipient.key()))
     };
-    list.is_none_or(|list| {
-        recipient.local().eq_ignore_ascii_case("postmaster")
-            || list.find(&recipient.key()).is_some()
-            || settings.aliases.of(recipient).is_some()
-            || settings.aliases.iter().any(is_target)
-    })
+    list.is_none_or(|list| is_on_list(settings, list, recipient) || settings.aliases.iter().any(is_target))
+}
+
+/// On the domain's list, or needs no place on it: postmaster (RFC 5321 4.5.1), and what is an alias itself.
+fn is_on_list(settings: &Settings, list: &Book<Address>, recipient: &Address) -> bool {
+    recipient.local().eq_ignore_ascii_case("postmaster")
+        || list.find(&recipient.key()).is_some()
+        || settings.aliases.of(recipient).is_some()
 }
 
 fn known(settings: &Settings, recipient: &Address) -> RcptVerdict {
     let Some(domain) = settings.local_domain(recipient.domain()) else { return RcptVerdict::Local };
     let Some(list) = &domain.recipients else { return RcptVerdict::Local };
-    // RFC 5321 4.5.1: postmaster is always known.
-    let is_postmaster = recipient.local().eq_ignore_ascii_case("postmaster");
-    if is_postmaster || list.find(&recipient.key()).is_some() || settings.aliases.of(recipient).is_some() {
+    if is_on_list(settings, list, recipient) {
         return RcptVerdict::Local;
     }
     match domain.invalid_recipients {

@@ -327,10 +327,8 @@ enum Opened {
 
 /// Connects and speaks until the peer is ready for mail. When TLS is only offered and fails, once more in the clear.
 async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &Candidate) -> Opened {
-    let (tls, credentials) = match &plan.way {
-        Way::RelayHost(relay) => (plan.tls, relay.auth.as_ref()),
-        _ => (plan.tls, None),
-    };
+    let tls = plan.tls;
+    let credentials = if let Way::RelayHost(relay) = &plan.way { relay.auth.as_ref() } else { None };
     let credentials = match credentials.map(|auth| (auth, std::fs::read_to_string(&auth.password_file))) {
         None => None,
         Some((auth, Ok(text))) => Some(client::Credentials {

@@ -82,7 +82,7 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
     let attempts = if early { delivery.attempts } else { delivery.attempts + 1 };
     let next = retry::next(&in_force.settings.retry, sender, attempts, received, now());
     if next == Next::Expired {
-        failed.extend(put_off.drain(..).map(|(recipient, last)| (recipient, expired(&last))));
+        failed.extend(put_off.drain(..).map(|(recipient, last)| (recipient, expired(last))));
     }
     let mut events = Vec::new();
     events.extend(delivered_events(core, &delivery, &delivered, &attempt));
@@ -129,7 +129,7 @@ fn later(put_off: Vec<(Recipient, Status)>, attempts: u32, next: Time, extra: &E
 }
 
 /// Always with the last real failure.
-pub(crate) fn expired(last: &Status) -> Status {
+pub(crate) fn expired(last: impl std::fmt::Display) -> Status {
     status::EXPIRED.with(format!("last failure: {last}"))
 }
 
@@ -272,7 +272,6 @@ pub(crate) async fn report(
         now: now(),
         until,
         fates: &fates,
-        ret: envelope.ret,
         original,
         whole,
         smtputf8: envelope.smtputf8,
@@ -371,6 +370,6 @@ mod tests {
 
     #[test]
     fn an_expiry_quotes_the_last_failure() {
-        assert!(expired(&status::NO_BANNER.with("x closed")).text.contains("451 4.4.2 [internal] no banner: x closed"));
+        assert!(expired(status::NO_BANNER.with("x closed")).text.contains("451 4.4.2 [internal] no banner: x closed"));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use crate::core::Core;
-use crate::outcome::report;
+use crate::outcome::{expired, report};
 use decide::settings::Retry;
 use mail::report::Action;
 use mail::{Status, status};
@@ -99,11 +99,7 @@ async fn give_up(core: &Arc<Core>, entry: QueueEntry) {
     let last = core.queue.down(&entry.lane).map_or_else(|| entry.status.clone(), |down| down.last_failure);
     let (id, n) = (entry.id, entry.n);
     let Ok(Some(delivery)) = tokio::task::block_in_place(|| core.store.delivery(id, n)) else { return };
-    let status: Status = if last.is_empty() {
-        status::EXPIRED.with("it was never attempted")
-    } else {
-        status::EXPIRED.with(format!("last failure: {last}"))
-    };
+    let status: Status = if last.is_empty() { status::EXPIRED.with("it was never attempted") } else { expired(&last) };
     let failed: Vec<_> = delivery.recipients.iter().map(|recipient| (recipient.clone(), status.clone())).collect();
     if !report(core, &in_force, &delivery, &failed, Action::Failed, None).await {
         return;

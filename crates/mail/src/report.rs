@@ -1,6 +1,6 @@
 //! Report: the messages that say what became of mail: bounces, delay notices, success reports (RFC 3461, 3464, 6522).
 
-use crate::{AuditId, Domain, EnhancedStatus, Recipient, Ret, Status, Time};
+use crate::{AuditId, Domain, EnhancedStatus, Recipient, Status, Time};
 
 /// What a report says of a recipient (RFC 3464 2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,6 @@ pub struct Report<'a> {
     /// Delayed mail: until when it will be tried.
     pub until: Option<Time>,
     pub fates: &'a [Fate],
-    pub ret: Option<Ret>,
     /// The original's header, or all of it if it is short and was asked for.
     pub original: &'a [u8],
     /// `original` is the whole message, not only its header.
@@ -283,7 +282,6 @@ mod tests {
             now: Time(0),
             until: None,
             fates: &fates,
-            ret: None,
             original,
             whole: false,
             smtputf8: false,

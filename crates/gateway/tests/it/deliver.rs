@@ -1,6 +1,7 @@
 //! Delivery: each recipient's fate, the reports about it, and destinations that do not hold each other up.
 
 use crate::gateway::{Gateway, PATIENCE, peer, peer_at};
+use sim::peer::Peer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_recipient_has_a_fate_of_its_own() {
@@ -133,19 +134,23 @@ async fn a_large_message_arrives_byte_for_byte() {
     assert!(next_hop.received()[0].text().ends_with(&content));
 }
 
+/// Settings with a relay host for all other mail that knows the user `gateway` by `secret`. The folder holds the password.
+fn relayed(local: &Peer, relay: &Peer, folder: &tempfile::TempDir) -> String {
+    let password = folder.path().join("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    let (hop, password) = (relay.address(), password.display());
+    format!(
+        "{}[route.other]\nnext_hops = [\"{hop}\"]\nuser = \"gateway\"\npassword_file = \"{password}\"\n",
+        Gateway::settings(local)
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_host_gets_all_other_mail_with_user_and_password() {
     let local = peer("").await;
     let relay = peer_at("127.0.0.3:0", "starttls\nuser gateway secret\n").await;
     let folder = tempfile::tempdir().unwrap();
-    let password = folder.path().join("password");
-    std::fs::write(&password, "secret\n").unwrap();
-    let settings = format!(
-        "{}[route.other]\nnext_hops = [\"{}\"]\nuser = \"gateway\"\npassword_file = \"{}\"\ntls = \"require\"\n",
-        Gateway::settings(&local),
-        relay.address(),
-        password.display()
-    );
+    let settings = format!("{}tls = \"require\"\n", relayed(&local, &relay, &folder));
     let gateway = Gateway::start(&settings).await;
     let (code, text) = gateway.run(&["send", "--from", "a@corp.test", "--to", "b@elsewhere.test"]);
     assert_eq!(code, 0, "{text}");
@@ -210,14 +215,7 @@ async fn a_relay_password_never_crosses_the_network_in_the_clear() {
     let local = peer("").await;
     let relay = peer_at("127.0.0.3:0", "starttls garbage\nuser gateway secret\n").await;
     let folder = tempfile::tempdir().unwrap();
-    let password = folder.path().join("password");
-    std::fs::write(&password, "secret\n").unwrap();
-    let settings = format!(
-        "{}[route.other]\nnext_hops = [\"{}\"]\nuser = \"gateway\"\npassword_file = \"{}\"\n",
-        Gateway::settings(&local),
-        relay.address(),
-        password.display()
-    );
+    let settings = relayed(&local, &relay, &folder);
     let gateway = Gateway::start(&settings).await;
     let (code, text) = gateway.run(&["send", "--from", "a@corp.test", "--to", "b@elsewhere.test"]);
     assert_eq!(code, 0, "{text}");
