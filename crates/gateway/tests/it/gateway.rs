@@ -5,6 +5,7 @@ use sim::peer::Peer;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
@@ -19,9 +20,17 @@ pub(crate) struct Gateway {
     child: Option<Child>,
 }
 
-/// Ports that nobody listens on now.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// An address that nobody listens on now. The port lies below those that the system gives to outgoing connections (32768
+/// and up): of those, another test's connection could take one before the gateway listens there.
+pub(crate) fn free(ip: &str) -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).unwrap() + 12_000;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
+        if let Ok(listener) = TcpListener::bind((ip, port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }
 
 /// A peer with this script at a free port.
@@ -51,8 +60,9 @@ impl Gateway {
     /// Of a gateway that will not greet the harness.
     pub(crate) async fn start_unprobed(settings: &str) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
-        let (inbound, outbound, submission, control) = (free(), free(), free(), free());
-        let inbound_v6 = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+        let (inbound, outbound, submission, control) =
+            (free("127.0.0.1"), free("127.0.0.1"), free("127.0.0.1"), free("127.0.0.1"));
+        let inbound_v6 = free("::1");
         let host = format!(
             "data = \"data\"\nsettings_file = \"settings.toml\"\n[listen]\ninbound = [\"{inbound}\", \"{inbound_v6}\"]\noutbound = [\"{outbound}\"]\nsubmission = [\"{submission}\"]\n[control]\nlisten = \"{control}\"\n"
         );

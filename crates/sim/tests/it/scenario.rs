@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -119,6 +120,18 @@ async fn stand_in() {
     let _ = tokio::time::timeout(Duration::from_secs(60), serve).await;
 }
 
+/// An address that nobody listens on now, with a port below those of outgoing connections.
+fn free(ip: &str) -> std::net::SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 4000).unwrap() + 25_000;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 3000;
+        if let Ok(listener) = std::net::TcpListener::bind((ip, port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
+}
+
 /// Runs steps around the stand-in.
 async fn play(steps: &str) -> Outcome {
     let _alone = PROGRAMS.lock().await;
@@ -127,7 +140,6 @@ async fn play(steps: &str) -> Outcome {
     let exe = std::env::current_exe().unwrap();
     std::fs::write(&program, STAND_IN.replace("@EXE@", exe.to_str().unwrap())).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let free = |ip: &str| std::net::TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
     let backend = free("127.0.0.20");
     let scenario = Scenario::parse(&format!(
         "name = \"t\"\nlimit = \"20s\"\ndns = \"127.0.0.53:0\"\n\
