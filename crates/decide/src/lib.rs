@@ -2,6 +2,7 @@
 //! Pure: no clock, socket, randomness or disk; time and chance are arguments, so every verdict can be replayed.
 
 pub mod accept;
+pub mod diagnose;
 pub mod outcome;
 pub mod retry;
 pub mod rewrite;

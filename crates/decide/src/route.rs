@@ -11,6 +11,7 @@ use answers::{Answers, Found};
 use mail::dns::{Answer, Question};
 use mail::status;
 use mail::{Domain, Identity, Status};
+pub use mail::{Dropped, Why};
 use order::Dice;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -90,33 +91,6 @@ pub struct Candidate {
     pub host: String,
     pub address: SocketAddr,
     pub preference: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropped {
-    pub host: String,
-    pub address: Option<IpAddr>,
-    pub preference: u16,
-    pub why: Why,
-}
-
-/// Why a host or one of its addresses is not tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// This gateway itself; the text says by what it was known.
-    Own(String),
-    /// Its preference is not better than this gateway's own (RFC 5321 5.1).
-    NotBetterThanOwn,
-    /// Private, loopback or otherwise not on the Internet.
-    Prohibited,
-    /// The lookup failed: whether it has addresses is not known.
-    Unknown(String),
-    /// It has no address of the families in use, or does not exist.
-    NoAddress(String),
-    /// No host name: an address literal or something else that an MX record may not hold (RFC 5321 5.1).
-    NoHostName,
-    /// More hosts than are looked at.
-    TooMany,
 }
 
 /// What deliveries may share a connection: the same next hops, the same TLS and AUTH.
@@ -478,36 +452,6 @@ fn nothing_left(plan: &Plan, dropped: &[Dropped]) -> Status {
     }
     // The settings are wrong, not the mail: it waits for them to be put right, as long as mail may wait.
     status::DNS_FAILED.with(format!("next hop of {}: {reasons}", plan.rule))
-}
-
-impl Dropped {
-    fn place(&self) -> String {
-        match self.address {
-            Some(address) if address.to_string() != self.host => format!("{} [{address}]", self.host),
-            _ => self.host.clone(),
-        }
-    }
-}
-
-/// `MX 10 gw.corp.test [192.0.2.1]: this gateway itself, by its address`.
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (preference {}): {}", self.place(), self.preference, self.why)
-    }
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Why::Own(by) => write!(f, "this gateway itself, known by {by}"),
-            Why::NotBetterThanOwn => f.write_str("not better than this gateway itself"),
-            Why::Prohibited => f.write_str("private or loopback address"),
-            Why::Unknown(why) => write!(f, "lookup failed: {why}"),
-            Why::NoAddress(why) => f.write_str(why),
-            Why::NoHostName => f.write_str("no host name"),
-            Why::TooMany => write!(f, "more than {HOSTS_MAX} hosts"),
-        }
-    }
 }
 
 impl std::fmt::Display for Destination {

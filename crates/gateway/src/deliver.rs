@@ -8,7 +8,7 @@ use crate::stream::Stream;
 use decide::outcome::Outcome;
 use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
 use decide::settings::{Host, InvalidRecipients, Timeouts, Tls};
-use mail::{Attempt, Culprit, Domain, Failure, HostTry, Reply, Stage, TlsUse, status};
+use mail::{Attempt, Culprit, Domain, Failure, HostTry, Reply, Stage, TlsUse, Via, status};
 use rustls::pki_types::ServerName;
 use smtp::client::{self, Capabilities, Client, Closed, Event, MessagePlan};
 use std::io;
@@ -28,6 +28,8 @@ const DNS_ROUNDS_MAX: usize = 4;
 const PIECE: usize = 65_536;
 /// Up to here a message leaves in one write with its envelope.
 const SMALL: u64 = 65_536;
+/// Recipients that a record names.
+const NAMED_MAX: usize = 100;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 /// A peer that does not answer QUIT keeps nobody waiting.
 const QUIT_MAX: Duration = Duration::from_secs(5);
@@ -70,6 +72,16 @@ pub(crate) fn plan_of(in_force: &InForce, lane: &str) -> Plan {
         plan.way = Way::Hops(vec![parse_hop(hop, in_force.settings.delivery.port)]);
     }
     plan
+}
+
+fn via(plan: &Plan, lane: &str) -> Via {
+    match &plan.way {
+        Way::Hops(_) if lane.contains('>') => Via::Detour,
+        Way::Hops(_) => Via::NextHops,
+        Way::Mx { .. } => Via::Mx,
+        Way::RelayHost(_) => Via::RelayHost,
+        Way::Refuse(_) => Via::Nowhere,
+    }
 }
 
 fn parse_hop(text: &str, port: u16) -> Hop {
@@ -185,8 +197,15 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
         ended: now(),
         settings_version: in_force.version,
         rule: plan.rule.clone(),
+        via: via(&plan, &delivery.lane),
+        domain: plan.domain.ascii(),
+        local: in_force.settings.local_domain(&plan.domain).is_some(),
+        sender: delivery.message.envelope.sender.address().map(ToString::to_string).unwrap_or_default(),
+        recipients: delivery.recipients.iter().take(NAMED_MAX).map(|recipient| recipient.address.to_string()).collect(),
         dns: Vec::new(),
         dropped: Vec::new(),
+        notes: Vec::new(),
+        no_route: None,
         tries: Vec::new(),
     };
     let mut fates: Vec<Fate> = delivery.recipients.iter().map(|recipient| unlisted(&in_force, recipient)).collect();
@@ -211,8 +230,10 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
         quit(link.take()).await;
         let (route, answers) = find_route(core, &in_force, &plan).await;
         record.dns = answers;
-        record.dropped = route.dropped.iter().map(|dropped| format!("{}: {}", dropped.host, dropped.why)).collect();
+        record.dropped = route.dropped;
+        record.notes = route.notes;
         if let Verdict::Failed(failure) = &route.verdict {
+            record.no_route = Some(failure.clone());
             let outcome =
                 if failure.is_permanent() { Outcome::Bounce(failure.clone()) } else { Outcome::Retry(failure.clone()) };
             pending.drain(..).for_each(|at| fates[at].outcome = Some(outcome.clone()));
@@ -360,18 +381,7 @@ async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &
 }
 
 fn blank(candidate: &Candidate) -> HostTry {
-    HostTry {
-        host: candidate.host.clone(),
-        address: candidate.address.ip(),
-        port: candidate.address.port(),
-        started: now(),
-        source: None,
-        ehlo: String::new(),
-        tls: None,
-        capabilities: Vec::new(),
-        transcript: Vec::new(),
-        failure: None,
-    }
+    HostTry::new(&candidate.host, candidate.address.ip(), candidate.address.port(), now())
 }
 
 async fn open(

@@ -1,6 +1,6 @@
 //! Attempt: one try to deliver, as a record complete in itself, from which findings are made.
 
-use crate::{Reply, Stage, Status, Time, dns};
+use crate::{End, Reply, Stage, Status, Time, dns};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -76,6 +76,73 @@ pub struct TlsUse {
     pub unverified: Option<String>,
 }
 
+/// What a TLS handshake said in the clear; numbers as on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsHello {
+    /// What the client offered: highest version first (0x0303 is TLS 1.2), cipher suites, signature schemes, server name.
+    pub versions: Vec<u16>,
+    pub suites: Vec<u16>,
+    pub signature_schemes: Vec<u16>,
+    pub sni: Option<String>,
+    /// What the server chose.
+    pub version: Option<u16>,
+    pub suite: Option<u16>,
+    /// Of a DHE key exchange (RFC 5246 7.4.3): the prime's length in bits, and the scheme that signed it.
+    pub dh_bits: Option<u32>,
+    pub signature: Option<u16>,
+    /// Alert of the other side: `(level, description)`.
+    pub alert: Option<(u8, u8)>,
+    /// Alert that we sent.
+    pub our_alert: Option<(u8, u8)>,
+    /// The other side's first octets, at most 32, if they were no TLS.
+    pub not_tls: Vec<u8>,
+}
+
+/// A certificate as far as it explains something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// DNS names of the subjectAltName (RFC 6125), else the common name.
+    pub names: Vec<String>,
+    pub not_before: Option<Time>,
+    pub not_after: Option<Time>,
+    pub issuer: String,
+    /// Subject and issuer are the same.
+    pub self_signed: bool,
+    /// Octets of the DER, SHA-256, in hex.
+    pub fingerprint: String,
+    /// `EC P-256`, `RSA 2048`, `Ed25519`.
+    pub key: String,
+}
+
+/// How the TCP connection came about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connect {
+    #[default]
+    NotTried,
+    Made {
+        ms: u32,
+    },
+    Refused,
+    TimedOut {
+        after_ms: u64,
+    },
+    NetworkUnreachable,
+    HostUnreachable,
+    Reset,
+    /// The source address is not on this host (EADDRNOTAVAIL).
+    NoSource,
+    Failed(String),
+}
+
+/// What was answered for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RcptSaid {
+    pub recipient: String,
+    pub reply: Reply,
+}
+
 /// One host (address and port) tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostTry {
@@ -96,6 +163,161 @@ pub struct HostTry {
     pub transcript: Vec<Said>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    #[serde(default)]
+    pub connect: Connect,
+    /// The greeting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub banner: Option<Reply>,
+    /// Milliseconds from the connection to the greeting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub banner_ms: Option<u64>,
+    /// The greeting carried a token of this gateway: we talk to ourselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_token: bool,
+    /// The answer to the first EHLO, good or bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub greeted: Option<Reply>,
+    /// EHLO was refused, HELO was taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub helo_only: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_hello: Option<TlsHello>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail_reply: Option<Reply>,
+    /// At most a hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rcpt: Vec<RcptSaid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_reply: Option<Reply>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_reply: Option<Reply>,
+    /// Octets of content given to the socket, and those that the peer's system had not acknowledged at the end (SIOCOUTQ).
+    #[serde(default)]
+    pub content_sent: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unacknowledged: Option<u64>,
+    /// The connection had carried other messages; milliseconds of silence before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_after_ms: Option<u64>,
+    /// Our connections to this address when this one began, this one included.
+    #[serde(default)]
+    pub connections: u32,
+    #[serde(default)]
+    pub end: End,
+}
+
+impl HostTry {
+    /// Nothing has happened yet.
+    pub fn new(host: impl Into<String>, address: IpAddr, port: u16, started: Time) -> HostTry {
+        HostTry {
+            host: host.into(),
+            address,
+            port,
+            started,
+            source: None,
+            ehlo: String::new(),
+            tls: None,
+            capabilities: Vec::new(),
+            transcript: Vec::new(),
+            failure: None,
+            connect: Connect::NotTried,
+            banner: None,
+            banner_ms: None,
+            own_token: false,
+            greeted: None,
+            helo_only: false,
+            tls_hello: None,
+            certificate: None,
+            mail_reply: None,
+            rcpt: Vec::new(),
+            data_reply: None,
+            final_reply: None,
+            content_sent: 0,
+            unacknowledged: None,
+            reused_after_ms: None,
+            connections: 0,
+            end: End::Open,
+        }
+    }
+}
+
+/// A host or an address that was not tried, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    pub host: String,
+    pub address: Option<IpAddr>,
+    pub preference: u16,
+    pub why: Why,
+}
+
+/// Why a host or one of its addresses is not tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// This gateway itself; the text says by what it was known.
+    Own(String),
+    /// Its preference is not better than this gateway's own (RFC 5321 5.1).
+    NotBetterThanOwn,
+    /// Private, loopback or otherwise not on the Internet.
+    Prohibited,
+    /// The lookup failed: whether it has addresses is not known.
+    Unknown(String),
+    /// It has no address of the families in use, or does not exist.
+    NoAddress(String),
+    /// No host name: an address literal or something else that an MX record may not hold (RFC 5321 5.1).
+    NoHostName,
+    /// More hosts than are looked at.
+    TooMany,
+}
+
+impl Dropped {
+    /// `gw.corp.test [192.0.2.1]`
+    pub fn place(&self) -> String {
+        match self.address {
+            Some(address) if address.to_string() != self.host => format!("{} [{address}]", self.host),
+            _ => self.host.clone(),
+        }
+    }
+}
+
+/// `gw.corp.test [192.0.2.1] (preference 10): this gateway itself, known by its address`.
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (preference {}): {}", self.place(), self.preference, self.why)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Own(by) => write!(f, "this gateway itself, known by {by}"),
+            Why::NotBetterThanOwn => f.write_str("not better than this gateway itself"),
+            Why::Prohibited => f.write_str("private or loopback address"),
+            Why::Unknown(why) => write!(f, "lookup failed: {why}"),
+            Why::NoAddress(why) => f.write_str(why),
+            Why::NoHostName => f.write_str("no host name"),
+            Why::TooMany => f.write_str("more hosts than are looked at"),
+        }
+    }
+}
+
+/// By what the hosts of an attempt were chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// The domain's MX records, or its address.
+    #[default]
+    Mx,
+    /// Next hops that the settings give to one of our domains.
+    NextHops,
+    /// The relay host for all other mail.
+    RelayHost,
+    /// An administrator's detour.
+    Detour,
+    /// The settings give no way.
+    Nowhere,
 }
 
 /// One attempt of one delivery.
@@ -107,8 +329,28 @@ pub struct Attempt {
     pub settings_version: i64,
     /// The routing rule that applied, in words.
     pub rule: String,
+    #[serde(default)]
+    pub via: Via,
+    /// The domain whose route this was.
+    #[serde(default)]
+    pub domain: String,
+    /// The domain is one of ours: a mail server behind takes its mail.
+    #[serde(default)]
+    pub local: bool,
+    /// Empty for the null sender.
+    #[serde(default)]
+    pub sender: String,
+    /// At most a hundred.
+    #[serde(default)]
+    pub recipients: Vec<String>,
     pub dns: Vec<dns::Answer>,
     /// Hosts that were left out, with the reason.
-    pub dropped: Vec<String>,
+    pub dropped: Vec<Dropped>,
+    /// What is odd about the route but not in the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The route led nowhere: no host was dialled because of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_route: Option<Status>,
     pub tries: Vec<HostTry>,
 }

@@ -8,6 +8,7 @@ mod audit_id;
 pub mod dns;
 mod domain;
 mod envelope;
+mod finding;
 mod header;
 mod identity;
 mod received;
@@ -16,12 +17,17 @@ pub mod report;
 mod stage;
 pub mod status;
 mod time;
+mod visit;
 
 pub use address::{Address, AddressError, ReversePath};
-pub use attempt::{Attempt, Culprit, Failure, HostTry, Said, Speaker, TlsUse};
+pub use attempt::{
+    Attempt, Certificate, Connect, Culprit, Dropped, Failure, HostTry, RcptSaid, Said, Speaker, TlsHello, TlsUse, Via,
+    Why,
+};
 pub use audit_id::AuditId;
 pub use domain::{Domain, DomainError};
 pub use envelope::{Body, Envelope, Listener, Notify, Origin, Recipient, Ret};
+pub use finding::{Actor, Confidence, Finding, Retry, Severity};
 pub use header::{Field, Headers, header_end};
 pub use identity::Identity;
 pub use received::{Hop, received};
@@ -29,3 +35,4 @@ pub use reply::{Reply, ReplyError};
 pub use stage::Stage;
 pub use status::{EnhancedStatus, Status};
 pub use time::Time;
+pub use visit::{Deal, End, Refusal, Visit};

@@ -1,0 +1,95 @@
+//! Around: what else happened at this gateway lately, so that a failure can be told from a general one.
+
+use mail::{Connect, End, Reply, Stage, Time};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// One host tried lately, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub at: Time,
+    /// The recipients' domain.
+    pub domain: String,
+    pub host: String,
+    pub address: IpAddr,
+    pub port: u16,
+    pub source: Option<IpAddr>,
+    /// A next hop of the settings, not found by DNS.
+    pub configured: bool,
+    pub connect: Connect,
+    pub banner: Option<String>,
+    /// The name the peer calls itself by in its EHLO answer.
+    pub name: Option<String>,
+    pub capabilities: Vec<String>,
+    pub delivered: bool,
+    /// Where it failed, if it did, and the peer's words, if it said some.
+    pub stage: Option<Stage>,
+    pub reply: Option<Reply>,
+    pub sender: String,
+    pub size: u64,
+    /// Octets of content that left, and milliseconds that the content took.
+    pub content_sent: u64,
+    pub content_ms: u64,
+    /// The slowest answer to a command, in milliseconds.
+    pub slowest_ms: u64,
+    pub fingerprint: Option<String>,
+    pub end: End,
+    /// The time that the peer's own words show (banner), if they do.
+    pub their_clock: Option<Time>,
+}
+
+/// One client's visit lately, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    pub started: Time,
+    pub ended: Time,
+    pub client: IpAddr,
+    pub helo: String,
+    /// Domain of the last MAIL FROM.
+    pub sender_domain: String,
+    /// Commands said.
+    pub commands: u32,
+    pub greeted: Option<Time>,
+    pub refused: Option<Reply>,
+    /// Messages taken.
+    pub taken: u32,
+    pub end: End,
+    /// SMTP commands came as whole lines.
+    pub whole_lines: bool,
+}
+
+/// One message that came or went lately, in short: for loops and double copies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    pub at: Time,
+    /// In: from this client. Out: to this peer.
+    pub peer: IpAddr,
+    pub incoming: bool,
+    pub message_id: String,
+    pub in_reply_to: String,
+    pub sender: String,
+    pub recipients: Vec<String>,
+    pub auto_submitted: bool,
+    pub size: u64,
+}
+
+/// What happened within the last hour, oldest first, bounded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Around {
+    pub started: Option<Time>,
+    pub seen: Vec<Seen>,
+    pub calls: Vec<Call>,
+    pub sent: Vec<Sent>,
+    /// DNS: questions answered and failed since the start, by server (`address:port`).
+    pub resolvers: Vec<Resolver>,
+}
+
+/// How a DNS server has served us.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    pub server: String,
+    pub answered: u64,
+    pub failed: u64,
+    pub failed_in_a_row: u64,
+    pub last_failure: String,
+}

@@ -1,0 +1,6 @@
+//! Rules about route.
+
+use crate::diagnose::Rule;
+
+/// Special before general.
+pub(super) const RULES: &[Rule] = &[];

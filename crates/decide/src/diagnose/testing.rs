@@ -1,0 +1,376 @@
+//! Scenes: cases as text, so that a test of a rule is a few lines.
+//!
+//! ```text
+//! to a@dest.test                          recipients; the domain follows from the first
+//! from s@corp.test                        empty: the null sender
+//! via relay-host                          mx (usual), next-hops, relay-host, detour, nowhere
+//! local                                   the domain is one of ours
+//! number 2
+//! dns dest.test MX: 10 mx.dest.test       data as in zone files, separated by commas; NXDOMAIN, NODATA, FAIL words
+//! dns x.test A: 192.0.2.1 [AD] [cached] [EDE 7 expired]
+//! dropped gw.test 127.0.0.2 10 own its address     or: not-better, prohibited, unknown WHY, no-address WHY, no-host-name
+//! no-route 554 5.4.6 mail loop
+//! note what is odd about the route
+//! try mx.dest.test 127.0.0.11 from 127.0.0.2 ehlo gw.corp.test    port 25 unless ADDR:PORT is given
+//!   refused                               or: timeout 30000, unreachable, no-host, reset, no-source; else connected
+//!   banner 220 mx.dest.test ESMTP
+//!   banner-after 5000
+//!   ehlo 250 mx.dest.test
+//!   caps PIPELINING, SIZE 1000
+//!   tls TLSv1.3
+//!   mail 250 ok
+//!   rcpt a@dest.test 450 4.2.0 Greylisted
+//!   data 354 go
+//!   final 550 5.7.1 no
+//!   sent 20000                            octets of content; unacked N
+//!   fail final-reply them 550 5.7.1 no    stage culprit status; `maybe` after it: may have been delivered
+//!   fail connect path [internal] 450 4.4.1 connection timed out
+//!   closed                                or: broken WHY, silent 300000, quit
+//! settings                                the rest is settings, line by line
+//! ```
+//! `try` lines begin a host; indented lines are about it. The gateway is gw.corp.test at 127.0.0.2 and 127.0.0.3, and
+//! listens on 127.0.0.2:25.
+
+use super::{Around, Case, ContentFacts, Diagnosis, Experiment, Look, Result, What, diagnose};
+use crate::Settings;
+use mail::dns::{Answer, Data, Kind, Outcome, Question, Record};
+use mail::{
+    Attempt, Connect, Culprit, Dropped, End, Failure, HostTry, Identity, RcptSaid, Reply, Stage, Status, Time, TlsUse,
+    Via, Visit, Why,
+};
+
+/// A case that owns its facts; a test changes what the text cannot say.
+pub(crate) struct Scene {
+    pub(crate) attempt: Attempt,
+    /// If there is one, the case is about it.
+    pub(crate) visit: Option<Visit>,
+    pub(crate) identity: Identity,
+    pub(crate) settings: Settings,
+    pub(crate) content: Option<ContentFacts>,
+    pub(crate) around: Around,
+    pub(crate) looks: Vec<Look>,
+    pub(crate) now: Time,
+}
+
+const NOW: Time = Time(1_900_000_000_000);
+
+/// Reads a scene.
+pub(crate) fn scene(text: &str) -> Scene {
+    let (facts, settings) = text.split_once("\nsettings\n").unwrap_or((text, ""));
+    let settings = format!("hostname = \"gw.corp.test\"\n{settings}");
+    let mut scene = Scene {
+        attempt: Attempt {
+            number: 1,
+            started: NOW,
+            ended: NOW,
+            settings_version: 1,
+            rule: "route.other".to_owned(),
+            via: Via::Mx,
+            domain: String::new(),
+            local: false,
+            sender: "s@corp.test".to_owned(),
+            recipients: Vec::new(),
+            dns: Vec::new(),
+            dropped: Vec::new(),
+            notes: Vec::new(),
+            no_route: None,
+            tries: Vec::new(),
+        },
+        visit: None,
+        identity: Identity {
+            names: vec!["gw.corp.test".parse().unwrap()],
+            addresses: vec!["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()],
+            listening: vec!["127.0.0.2:25".parse().unwrap()],
+        },
+        settings: Settings::read(&settings)
+            .unwrap_or_else(|complaints| panic!("settings of the scene: {complaints:?}")),
+        content: None,
+        around: Around::default(),
+        looks: Vec::new(),
+        now: NOW,
+    };
+    for line in facts.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        scene.read(word, rest.trim());
+    }
+    scene
+}
+
+/// One case, one expectation: `cause: sentence`, or `cause` alone, or `unknown`.
+pub(crate) fn check(text: &str, expected: &str) {
+    scene(text).check(expected);
+}
+
+impl Scene {
+    pub(crate) fn case(&self) -> Case<'_> {
+        Case {
+            what: self.visit.as_ref().map_or(What::Attempt(&self.attempt), What::Visit),
+            identity: &self.identity,
+            settings: &self.settings,
+            content: self.content.as_ref(),
+            around: &self.around,
+            looks: &self.looks,
+            now: self.now,
+        }
+    }
+
+    pub(crate) fn diagnose(&self) -> Diagnosis {
+        diagnose(&self.case())
+    }
+
+    /// Adds the result of an experiment.
+    pub(crate) fn look(mut self, experiment: Experiment, result: Result) -> Scene {
+        self.looks.push(Look { experiment, at: NOW, result });
+        self
+    }
+
+    /// Adds the answer to a question that a rule asks in the usual way.
+    pub(crate) fn answer(self, text: &str) -> Scene {
+        let answer = answer(text);
+        self.look(Experiment::ask(answer.question.clone()), Result::Answer(answer))
+    }
+
+    /// Answers every experiment that is still wanted with "not made".
+    pub(crate) fn nothing_more(mut self) -> Scene {
+        loop {
+            let wanted = self.diagnose().wanted;
+            if wanted.is_empty() {
+                return self;
+            }
+            for experiment in wanted {
+                self = self.look(experiment, Result::NotMade("budget".to_owned()));
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn check(&self, expected: &str) {
+        let diagnosis = self.diagnose();
+        let found = diagnosis.first().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        let is_right = found == expected || found.split(':').next() == Some(expected);
+        assert!(is_right, "found    {found}\nexpected {expected}\nwanted {:?}", diagnosis.wanted);
+        for finding in &diagnosis.findings {
+            assert!(!finding.evidence.is_empty(), "{}: no evidence", finding.cause);
+            assert!(!finding.fix.is_empty(), "{}: no fix", finding.cause);
+            assert!(!finding.disproof.is_empty(), "{}: nothing would disprove it", finding.cause);
+        }
+    }
+
+    /// The rules want this experiment before they say anything.
+    #[track_caller]
+    pub(crate) fn asks(&self, experiment: &Experiment) {
+        let wanted = self.diagnose().wanted;
+        assert!(wanted.contains(experiment), "wanted {wanted:?}");
+    }
+
+    #[track_caller]
+    fn read(&mut self, word: &str, rest: &str) {
+        let attempt = &mut self.attempt;
+        match word {
+            "to" => {
+                attempt.recipients = rest.split_whitespace().map(str::to_owned).collect();
+                attempt.domain = attempt.recipients[0].rsplit('@').next().unwrap().to_owned();
+            }
+            "from" => rest.clone_into(&mut attempt.sender),
+            "local" => {
+                attempt.local = true;
+                attempt.via = Via::NextHops;
+            }
+            "number" => attempt.number = rest.parse().unwrap(),
+            "via" => attempt.via = serde::Deserialize::deserialize(word_of(rest)).unwrap(),
+            "rule" => rest.clone_into(&mut attempt.rule),
+            "dns" => attempt.dns.push(answer(rest)),
+            "dropped" => attempt.dropped.push(dropped(rest)),
+            "no-route" => attempt.no_route = Some(status(None, rest)),
+            "note" => attempt.notes.push(rest.to_owned()),
+            "try" => attempt.tries.push(tried(rest)),
+            _ => {
+                let last = attempt.tries.last_mut().unwrap_or_else(|| panic!("{word:?} is no word of a scene"));
+                about(last, word, rest);
+            }
+        }
+    }
+}
+
+fn word_of(text: &str) -> serde::de::value::StrDeserializer<'_, serde::de::value::Error> {
+    serde::de::IntoDeserializer::into_deserializer(text)
+}
+
+fn tried(text: &str) -> HostTry {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (address, port) = match words[1].parse::<std::net::SocketAddr>() {
+        Ok(socket) => (socket.ip(), socket.port()),
+        Err(_) => (words[1].parse().unwrap(), 25),
+    };
+    let mut tried = HostTry::new(words[0], address, port, NOW);
+    tried.connect = Connect::Made { ms: 1 };
+    tried.ehlo = "gw.corp.test".to_owned();
+    tried.source = Some(if address.is_ipv4() { "127.0.0.2".parse().unwrap() } else { "::1".parse().unwrap() });
+    for pair in words[2..].chunks(2) {
+        match pair {
+            ["from", source] => tried.source = Some(source.parse().unwrap()),
+            ["ehlo", name] => (*name).clone_into(&mut tried.ehlo),
+            other => panic!("{other:?}"),
+        }
+    }
+    tried
+}
+
+#[track_caller]
+fn about(tried: &mut HostTry, word: &str, rest: &str) {
+    match word {
+        "refused" => tried.connect = Connect::Refused,
+        "timeout" => tried.connect = Connect::TimedOut { after_ms: rest.parse().unwrap() },
+        "unreachable" => tried.connect = Connect::NetworkUnreachable,
+        "no-host" => tried.connect = Connect::HostUnreachable,
+        "reset" => tried.connect = Connect::Reset,
+        "no-source" => tried.connect = Connect::NoSource,
+        "banner" => tried.banner = Some(reply(rest)),
+        "banner-after" => tried.banner_ms = Some(rest.parse().unwrap()),
+        "ehlo" => tried.greeted = Some(reply(rest)),
+        "helo-only" => tried.helo_only = true,
+        "caps" => tried.capabilities = rest.split(',').map(|cap| cap.trim().to_owned()).collect(),
+        "tls" => tried.tls = Some(TlsUse { version: rest.to_owned(), ..TlsUse::default() }),
+        "mail" => tried.mail_reply = Some(reply(rest)),
+        "rcpt" => {
+            let (recipient, said) = rest.split_once(' ').unwrap();
+            tried.rcpt.push(RcptSaid { recipient: recipient.to_owned(), reply: reply(said) });
+        }
+        "data" => tried.data_reply = Some(reply(rest)),
+        "final" => tried.final_reply = Some(reply(rest)),
+        "sent" => tried.content_sent = rest.parse().unwrap(),
+        "unacked" => tried.unacknowledged = Some(rest.parse().unwrap()),
+        "open" => tried.connections = rest.parse().unwrap(),
+        "reused" => tried.reused_after_ms = Some(rest.parse().unwrap()),
+        "fail" => {
+            let mut parts = rest.splitn(3, ' ');
+            let stage = Stage::deserialize_word(parts.next().unwrap());
+            let culprit = match parts.next().unwrap() {
+                "us" => Culprit::Us,
+                "them" => Culprit::Them,
+                _ => Culprit::Path,
+            };
+            let said = parts.next().unwrap();
+            let maybe = said.ends_with(" maybe");
+            let said = said.trim_end_matches(" maybe");
+            let status = match said.strip_prefix("[internal] ") {
+                Some(said) => status(None, said),
+                None => status(Some(&tried.host), said),
+            };
+            tried.failure = Some(Failure { maybe_delivered: maybe, ..Failure::new(stage, culprit, status) });
+        }
+        "closed" => tried.end = End::Closed,
+        "broken" => tried.end = End::Broken(rest.to_owned()),
+        "silent" => tried.end = End::TimedOut { waited_ms: rest.parse().unwrap() },
+        "quit" => tried.end = End::Quit,
+        _ => panic!("{word:?} is no word of a scene"),
+    }
+}
+
+trait Word {
+    fn deserialize_word(word: &str) -> Self;
+}
+
+impl Word for Stage {
+    fn deserialize_word(word: &str) -> Stage {
+        serde::Deserialize::deserialize(word_of(word)).unwrap_or_else(|_| panic!("{word} is no stage"))
+    }
+}
+
+/// `550 5.1.1 no such user`; `\n` makes lines.
+pub(crate) fn reply(text: &str) -> Reply {
+    let code: u16 = text[..3].parse().unwrap();
+    let rest = text[3..].trim();
+    match rest.split_once(' ').unwrap_or((rest, "")) {
+        (enhanced, words) if enhanced.parse::<mail::EnhancedStatus>().is_ok() => Reply::new(code, enhanced, words),
+        _ => Reply::plain(code, rest),
+    }
+}
+
+fn status(host: Option<&str>, text: &str) -> Status {
+    let said = reply(text);
+    Status { code: said.code, enhanced: said.status(), text: said.text(), host: host.map(str::to_owned) }
+}
+
+/// `dest.test MX: 10 mx.dest.test [AD]`
+#[track_caller]
+pub(crate) fn answer(text: &str) -> Answer {
+    let (question, data) = text.split_once(':').unwrap();
+    let (name, kind) = question.split_once(' ').unwrap();
+    let kind: Kind = serde::Deserialize::deserialize(word_of(kind)).unwrap();
+    let mut answer = Answer::bare(Question::new(name, kind), Outcome::Found);
+    answer.server = "127.0.0.53:53".to_owned();
+    let mut marks = data.split('[');
+    let data = marks.next().unwrap().trim();
+    for mark in marks {
+        match mark.trim().trim_end_matches(']') {
+            "AD" => answer.authentic = true,
+            "cached" => answer.cached = true,
+            other => answer.extended_errors.push(other.to_owned()),
+        }
+    }
+    match data {
+        "NXDOMAIN" => answer.outcome = Outcome::NoName,
+        "NODATA" => answer.outcome = Outcome::NoData,
+        _ if data.starts_with("FAIL ") => answer.outcome = Outcome::Failed(data[5..].to_owned()),
+        _ => {
+            let mut owner = answer.question.name.clone();
+            for part in data.split(',').map(str::trim) {
+                let (kind, data) = match part.strip_prefix("CNAME ") {
+                    Some(target) => (Kind::Cname, Data::Name(target.to_owned())),
+                    None => (kind, datum(kind, part)),
+                };
+                answer.records.push(Record { name: owner.clone(), kind, ttl: 60, data: data.clone() });
+                if kind == Kind::Cname {
+                    owner = data.to_string();
+                }
+            }
+        }
+    }
+    answer
+}
+
+fn datum(kind: Kind, text: &str) -> Data {
+    match kind {
+        Kind::A | Kind::Aaaa => Data::Address(text.parse().unwrap()),
+        Kind::Mx => {
+            let (preference, host) = text.split_once(' ').unwrap();
+            Data::Mx { preference: preference.parse().unwrap(), host: host.trim_end_matches('.').to_owned() }
+        }
+        Kind::Txt => Data::Text(text.trim_matches('"').to_owned()),
+        _ => Data::Name(text.to_owned()),
+    }
+}
+
+fn dropped(text: &str) -> Dropped {
+    let mut words = text.splitn(4, ' ');
+    let host = words.next().unwrap().to_owned();
+    let address = words.next().unwrap().parse().ok();
+    let preference = words.next().unwrap().parse().unwrap();
+    let why = words.next().unwrap();
+    let (kind, rest) = why.split_once(' ').unwrap_or((why, ""));
+    let why = match kind {
+        "own" => Why::Own(rest.to_owned()),
+        "not-better" => Why::NotBetterThanOwn,
+        "prohibited" => Why::Prohibited,
+        "unknown" => Why::Unknown(rest.to_owned()),
+        "no-address" => Why::NoAddress(rest.to_owned()),
+        "no-host-name" => Why::NoHostName,
+        other => panic!("{other}"),
+    };
+    Dropped { host, address, preference, why }
+}
+
+#[test]
+fn a_scene_that_no_rule_knows_is_unknown() {
+    let scene = scene(
+        "to a@dest.test\ndns dest.test MX: 10 mx.dest.test [AD]\ndropped gw.test 127.0.0.2 10 own its address\n\
+         try mx.dest.test 127.0.0.11 from 127.0.0.3\n  banner 220 x\n  rcpt a@dest.test 250 2.1.5 ok\n  closed\nsettings\npostmaster = \"p@corp.test\"",
+    );
+    let tried = &scene.attempt.tries[0];
+    assert_eq!(tried.rcpt[0].reply.text(), "ok");
+    assert_eq!(tried.end, End::Closed);
+    assert!(scene.attempt.dns[0].authentic);
+    assert_eq!(scene.attempt.domain, "dest.test");
+    scene.nothing_more().check("unknown");
+}

@@ -1,0 +1,105 @@
+//! Visit: one client's connection to a listener, as a record from which findings are made.
+
+use crate::{Listener, Reply, Said, Stage, Time, TlsHello, TlsUse, dns};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+
+/// How a connection ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// It still lives, or went to another message.
+    #[default]
+    Open,
+    /// QUIT was said and answered.
+    Quit,
+    /// We closed.
+    Ours,
+    /// The other side closed without QUIT.
+    Closed,
+    /// RST, or another error of the socket.
+    Broken(String),
+    /// The other side was silent for so long.
+    TimedOut { waited_ms: u64 },
+}
+
+/// Something that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub at: Time,
+    pub stage: Stage,
+    pub reply: Reply,
+    /// The check or the status kind that refused, such as `relaying-denied`; empty if the protocol did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// The command as it came, without credentials.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+}
+
+/// One transaction of a visit: MAIL to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deal {
+    /// Empty for the null sender.
+    pub sender: String,
+    /// Recipients that were accepted, at most a hundred.
+    pub accepted: Vec<String>,
+    /// Reached DATA or BDAT.
+    pub content: bool,
+    /// Was answered 250 after its content.
+    pub taken: bool,
+    /// Octets of content.
+    pub size: u64,
+}
+
+/// One client's connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visit {
+    pub listener: Listener,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The client, as PROXY protocol says if it is trusted.
+    pub client: IpAddr,
+    /// The TCP peer, if it is another: a load balancer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<IpAddr>,
+    pub started: Time,
+    pub ended: Time,
+    #[serde(default)]
+    pub helo: String,
+    #[serde(default)]
+    pub extended: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsUse>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_hello: Option<TlsHello>,
+    /// When the greeting left, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub greeted: Option<Time>,
+    /// What came before the greeting; at most 256 octets, lossless as text where it is text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub early: Vec<u8>,
+    /// The first octets of all, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<u8>,
+    /// Reads that brought exactly one octet, and reads in all, before TLS and content.
+    #[serde(default)]
+    pub single_octet_reads: u32,
+    #[serde(default)]
+    pub reads: u32,
+    /// DNS questions put because of this client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<dns::Answer>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deals: Vec<Deal>,
+    #[serde(default)]
+    pub transcript: Vec<Said>,
+    #[serde(default)]
+    pub end: End,
+}
