@@ -8,7 +8,9 @@ use crate::stream::Stream;
 use decide::outcome::Outcome;
 use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
 use decide::settings::{Host, InvalidRecipients, Timeouts, Tls};
-use mail::{Attempt, Culprit, Domain, Failure, HostTry, Reply, Stage, TlsUse, Via, status};
+use mail::{
+    Attempt, Connect, Culprit, Domain, End, Failure, HostTry, RcptSaid, Reply, Stage, Time, TlsUse, Via, status,
+};
 use rustls::pki_types::ServerName;
 use smtp::client::{self, Capabilities, Client, Closed, Event, MessagePlan};
 use std::io;
@@ -42,6 +44,10 @@ struct Link {
     tried: HostTry,
     offers: Capabilities,
     sent: u32,
+    /// When the last message ended.
+    idle_since: Option<Time>,
+    /// Of the message under way or just ended, in the order of the plan.
+    recipients: Vec<String>,
     _seat: AddressSeat,
 }
 
@@ -60,6 +66,18 @@ struct Sent {
     broken: Option<Failure>,
     /// The link cannot be used again, though the answers stand.
     closing: bool,
+}
+
+impl Sent {
+    /// How it failed, if it did for anybody: the connection's failure, else the first refusal.
+    fn failure(&self, host: &str) -> Option<Failure> {
+        let refused = |answer: &Answered| match answer {
+            Answered::Reply(_, reply) if reply.is_positive() => None,
+            Answered::Reply(stage, reply) => Some(Failure::remote(*stage, host, reply)),
+            Answered::Failure(failure) => Some(failure.clone()),
+        };
+        self.broken.clone().or_else(|| self.answers.iter().find_map(refused))
+    }
 }
 
 /// The lane's plan: its domain's rule, or the hop that an administrator rerouted it to (`domain>host:port`).
@@ -219,7 +237,7 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
         let stale =
             sent.broken.as_ref().is_some_and(|failure| failure.stage <= Stage::Mail && !failure.maybe_delivered);
         if !stale {
-            open.note(&mut record, sent.broken.clone());
+            open.note(&mut record, sent.failure(&open.tried.host));
             take(&mut fates, &mut pending, sent.answers, &open.tried.host, open.offers.dsn);
         }
         if sent.closing {
@@ -255,7 +273,7 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
                 }
                 Opened::Link(mut open) => {
                     let sent = open.send(core, &in_force, delivery, &pending).await;
-                    open.note(&mut record, sent.broken.clone());
+                    open.note(&mut record, sent.failure(&candidate.host));
                     take(&mut fates, &mut pending, sent.answers, &candidate.host, open.offers.dsn);
                     *link = (!sent.closing).then_some(open);
                 }
@@ -399,9 +417,16 @@ async fn open(
     let (source, ehlo) = source(in_force, candidate.address);
     tried.source = source;
     tried.ehlo = ehlo.clone();
-    let socket = match dial(candidate.address, source, settings.timeouts.connect).await {
-        Ok(socket) => socket,
-        Err(failure) => {
+    tried.connections = core.queue.connections(candidate.address.ip());
+    let dialled = dial(candidate.address, source, settings.timeouts.connect).await;
+    let milliseconds = u32::try_from(now().since(tried.started).as_millis()).unwrap_or(u32::MAX);
+    let socket = match dialled {
+        Ok(socket) => {
+            tried.connect = Connect::Made { ms: milliseconds };
+            socket
+        }
+        Err((connect, failure)) => {
+            tried.connect = connect;
             tried.failure = Some(failure);
             return Opened::Failed(Box::new(tried));
         }
@@ -425,6 +450,8 @@ async fn open(
         tried,
         offers: Capabilities::default(),
         sent: 0,
+        idle_since: None,
+        recipients: Vec::new(),
         _seat: seat,
     };
     match link.until_ready(core, &settings.timeouts).await {
@@ -432,11 +459,7 @@ async fn open(
             link.offers = offers;
             Opened::Link(Box::new(link))
         }
-        Err(failure) => {
-            link.tried.transcript = link.client.take_transcript();
-            link.tried.failure = Some(failure);
-            Opened::Failed(Box::new(link.tried))
-        }
+        Err(failure) => Opened::Failed(Box::new(link.facts(Some(failure)))),
     }
 }
 
@@ -456,21 +479,26 @@ fn source(in_force: &InForce, peer: SocketAddr) -> (Option<IpAddr>, String) {
     (Some(chosen.address), chosen.ehlo.as_ref().map_or(hostname, Domain::ascii))
 }
 
-async fn dial(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> Result<TcpStream, Failure> {
+async fn dial(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    limit: Duration,
+) -> Result<TcpStream, (Connect, Failure)> {
     let failed = |error: io::Error| {
-        let why = match error.kind() {
-            io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-            io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-            io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-            io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-            io::ErrorKind::AddrNotAvailable => format!(
-                "source address {} is not on this host",
-                source.map(|address| address.to_string()).unwrap_or_default()
-            ),
-            _ => error.to_string(),
+        let (connect, why) = match error.kind() {
+            io::ErrorKind::ConnectionRefused => (Connect::Refused, "connection refused".to_owned()),
+            io::ErrorKind::NetworkUnreachable => (Connect::NetworkUnreachable, "network unreachable".to_owned()),
+            io::ErrorKind::HostUnreachable => (Connect::HostUnreachable, "host unreachable".to_owned()),
+            io::ErrorKind::ConnectionReset => (Connect::Reset, "connection reset".to_owned()),
+            // Linux says so of a source address that is not ours, and of a family without any address.
+            io::ErrorKind::AddrNotAvailable => match source {
+                Some(source) => (Connect::NoSource, format!("source address {source} is not on this host")),
+                None => (Connect::NoSource, "this host has no address of that family".to_owned()),
+            },
+            _ => (Connect::Failed(error.to_string()), error.to_string()),
         };
-        let culprit = if error.kind() == io::ErrorKind::AddrNotAvailable { Culprit::Us } else { Culprit::Path };
-        Failure::new(Stage::Connect, culprit, status::CONNECT_FAILED.with(format!("{address}: {why}")))
+        let culprit = if connect == Connect::NoSource { Culprit::Us } else { Culprit::Path };
+        (connect, Failure::new(Stage::Connect, culprit, status::CONNECT_FAILED.with(format!("{address}: {why}"))))
     };
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
     if let Some(source) = source {
@@ -479,7 +507,8 @@ async fn dial(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> R
     let connected = timeout(limit, socket.connect(address)).await;
     let socket = connected.map_err(|_| {
         let why = status::CONNECT_TIMEOUT.with(format!("{address} did not answer within {} s", limit.as_secs_f32()));
-        Failure::new(Stage::Connect, Culprit::Path, why)
+        let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        (Connect::TimedOut { after_ms }, Failure::new(Stage::Connect, Culprit::Path, why))
     })?;
     let socket = socket.map_err(failed)?;
     let _ = socket.set_nodelay(true);
@@ -538,6 +567,7 @@ impl Link {
     /// Sends a message to the pending recipients.
     async fn send(&mut self, core: &Arc<Core>, in_force: &InForce, delivery: &Delivery, pending: &[usize]) -> Sent {
         let mut sent = self.converse(core, in_force, delivery, pending).await;
+        self.idle_since = Some(now());
         sent.closing = sent.broken.is_some() || !self.client.is_idle();
         sent
     }
@@ -568,6 +598,11 @@ impl Link {
             small: delivery.message.size <= SMALL,
         };
         self.sent += 1;
+        self.tried.reused_after_ms =
+            self.idle_since.map(|since| u64::try_from(now().since(since).as_millis()).unwrap_or(u64::MAX));
+        self.tried.started = if self.idle_since.is_some() { now() } else { self.tried.started };
+        self.tried.content_sent = 0;
+        self.recipients = plan.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
         let mut replies: Vec<Option<Reply>> = vec![None; pending.len()];
         self.client.send(plan, now());
         loop {
@@ -627,6 +662,7 @@ impl Link {
         if let Some(memory) = content.memory() {
             for piece in memory.chunks(PIECE) {
                 self.client.content(piece, now());
+                self.tried.content_sent += piece.len() as u64;
                 // Small mail leaves in one write with its envelope, larger mail piece by piece: each has its own time.
                 if memory.len() > PIECE && !self.flush(timeouts).await {
                     return Ok(());
@@ -641,6 +677,7 @@ impl Link {
                     Ok(length) => {
                         offset += length as u64;
                         self.client.content(&piece[..length], now());
+                        self.tried.content_sent += length as u64;
                     }
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
                     Err(error) => {
@@ -675,10 +712,13 @@ impl Link {
                 continue;
             };
             match timeout(limit, stream.read(&mut self.buffer)).await {
-                Ok(Ok(0)) => self.client.closed(Closed::Eof, now()),
+                Ok(Ok(0)) => self.ended(End::Closed, Closed::Eof),
                 Ok(Ok(length)) => self.client.receive(&self.buffer[..length], now()),
-                Ok(Err(error)) => self.client.closed(Closed::Error(error.to_string()), now()),
-                Err(_) => self.client.closed(Closed::Timeout { waited_ms: limit.as_millis() as u64 }, now()),
+                Ok(Err(error)) => self.ended(End::Broken(error.to_string()), Closed::Error(error.to_string())),
+                Err(_) => {
+                    let waited_ms = limit.as_millis() as u64;
+                    self.ended(End::TimedOut { waited_ms }, Closed::Timeout { waited_ms });
+                }
             }
         }
     }
@@ -696,19 +736,50 @@ impl Link {
         });
         let result = written.await;
         output.clear();
-        let why = match result {
+        let waited_ms = timeouts.block.as_millis() as u64;
+        match result {
             Ok(Ok(())) => return true,
-            Ok(Err(error)) => Closed::SendFailed(error.to_string()),
-            Err(_) => Closed::Timeout { waited_ms: timeouts.block.as_millis() as u64 },
-        };
-        self.client.closed(why, now());
+            Ok(Err(error)) => self.ended(End::Broken(error.to_string()), Closed::SendFailed(error.to_string())),
+            Err(_) => self.ended(End::TimedOut { waited_ms }, Closed::Timeout { waited_ms }),
+        }
         false
+    }
+
+    /// The connection is gone: for the record, and for the machine.
+    fn ended(&mut self, end: End, why: Closed) {
+        self.tried.end = end;
+        self.client.closed(why, now());
+    }
+
+    /// What is known of this host so far.
+    fn facts(&mut self, failure: Option<Failure>) -> HostTry {
+        let heard = self.client.heard();
+        let rcpt = |(at, reply): &(usize, Reply)| {
+            Some(RcptSaid { recipient: self.recipients.get(*at)?.clone(), reply: reply.clone() })
+        };
+        let mut tried = self.tried.clone();
+        let connected = match tried.connect {
+            Connect::Made { ms } if tried.reused_after_ms.is_none() => tried.started.ms() + i64::from(ms),
+            _ => tried.started.ms(),
+        };
+        tried.banner_ms = heard.banner_at.map(|at| u64::try_from(at.ms() - connected).unwrap_or(0));
+        tried.banner.clone_from(&heard.banner);
+        tried.greeted.clone_from(&heard.greeted);
+        tried.helo_only = heard.helo_only;
+        tried.mail_reply.clone_from(&heard.mail);
+        tried.rcpt = heard.recipients.iter().filter_map(rcpt).take(NAMED_MAX).collect();
+        tried.data_reply.clone_from(&heard.data);
+        tried.final_reply.clone_from(&heard.content);
+        tried.capabilities.clone_from(&self.client.capabilities().lines);
+        tried.transcript = self.client.take_transcript();
+        tried.failure = failure;
+        tried
     }
 
     /// Adds what was said since the last message to the record.
     fn note(&mut self, record: &mut Attempt, failure: Option<Failure>) {
-        let transcript = self.client.take_transcript();
-        record.tries.push(HostTry { transcript, failure, ..self.tried.clone() });
+        let tried = self.facts(failure);
+        record.tries.push(tried);
     }
 }
 

@@ -336,6 +336,11 @@ impl Queue {
         }
     }
 
+    /// Our connections to this address now.
+    pub(crate) fn connections(&self, address: IpAddr) -> u32 {
+        self.lock().addresses.get(&address).copied().unwrap_or(0)
+    }
+
     /// A connection to the address, unless it has its limit already.
     pub(crate) fn enter(&self, core: &Arc<Core>, address: IpAddr, limit: u32) -> Option<AddressSeat> {
         let mut state = self.lock();

@@ -79,6 +79,7 @@ pub struct Client {
     /// When something was last said or heard.
     since: Time,
     last_words: Option<String>,
+    heard: Heard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,6 +294,27 @@ impl Capabilities {
     }
 }
 
+/// What the peer answered at each stage: of the connection, and of the message under way or just ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The greeting, and when it came.
+    pub banner: Option<Reply>,
+    pub banner_at: Option<Time>,
+    /// The first answer to EHLO.
+    pub greeted: Option<Reply>,
+    /// EHLO was refused and HELO accepted.
+    pub helo_only: bool,
+    /// The last answer to STARTTLS.
+    pub starttls: Option<Reply>,
+    pub mail: Option<Reply>,
+    /// By index in the plan, in the order of answers.
+    pub recipients: Vec<(usize, Reply)>,
+    /// To DATA.
+    pub data: Option<Reply>,
+    /// To the final dot or the last chunk.
+    pub content: Option<Reply>,
+}
+
 impl Client {
     /// A connection that came about at `now`; the greeting is awaited.
     pub fn new(options: Options, now: Time) -> Client {
@@ -311,6 +333,7 @@ impl Client {
             dirty: false,
             since: now,
             last_words: None,
+            heard: Heard::default(),
         }
     }
 
@@ -411,6 +434,8 @@ impl Client {
             let status = status::CLOSED.with("this connection cannot take another message");
             return self.events.push_back(Event::Refused(Failure::new(Stage::Mail, Culprit::Us, status)));
         }
+        let Heard { banner, banner_at, greeted, helo_only, starttls, .. } = std::mem::take(&mut self.heard);
+        self.heard = Heard { banner, banner_at, greeted, helo_only, starttls, ..Heard::default() };
         if plan.recipients.is_empty() {
             return self.events.push_back(Event::NoRecipients);
         }
@@ -508,6 +533,11 @@ impl Client {
         &self.capabilities
     }
 
+    /// What was answered so far, by stage.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
     /// What was said since the last call.
     pub fn take_transcript(&mut self) -> Vec<Said> {
         self.transcript_full = false;
@@ -523,6 +553,7 @@ impl Client {
         if awaited == Some(Await::Quit) {
             return self.finish_connection(Event::Quit);
         }
+        self.keep(awaited, &reply, now);
         if awaited == Some(Await::Banner) {
             self.events.push_back(Event::Banner(reply.clone()));
         }
@@ -583,6 +614,27 @@ impl Client {
             Some(Await::Chunk) => self.after_chunk(reply),
             Some(Await::Final) => self.after_final(reply),
             Some(Await::LoneDot) => self.after_lone_dot(),
+        }
+    }
+
+    /// Keeps the answer with its stage. Unasked words while content flows are an answer to the content.
+    fn keep(&mut self, awaited: Option<Await>, reply: &Reply, now: Time) {
+        let heard = &mut self.heard;
+        match awaited {
+            Some(Await::Banner) => {
+                heard.banner = Some(reply.clone());
+                heard.banner_at = Some(now);
+            }
+            Some(Await::Ehlo) => drop(heard.greeted.get_or_insert_with(|| reply.clone())),
+            Some(Await::Helo) => heard.helo_only |= reply.is_positive(),
+            Some(Await::StartTls) => heard.starttls = Some(reply.clone()),
+            Some(Await::Mail) => heard.mail = Some(reply.clone()),
+            Some(Await::Rcpt(index)) => heard.recipients.push((index, reply.clone())),
+            Some(Await::Data) => heard.data = Some(reply.clone()),
+            Some(Await::Final) => heard.content = Some(reply.clone()),
+            Some(Await::Chunk) if !reply.is_positive() => drop(heard.content.get_or_insert_with(|| reply.clone())),
+            None if self.message.is_some() => heard.content = Some(reply.clone()),
+            _ => {}
         }
     }
 
