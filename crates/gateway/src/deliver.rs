@@ -479,11 +479,7 @@ fn source(in_force: &InForce, peer: SocketAddr) -> (Option<IpAddr>, String) {
     (Some(chosen.address), chosen.ehlo.as_ref().map_or(hostname, Domain::ascii))
 }
 
-async fn dial(
-    address: SocketAddr,
-    source: Option<IpAddr>,
-    limit: Duration,
-) -> Result<TcpStream, (Connect, Failure)> {
+async fn dial(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> Result<TcpStream, (Connect, Failure)> {
     let failed = |error: io::Error| {
         let (connect, why) = match error.kind() {
             io::ErrorKind::ConnectionRefused => (Connect::Refused, "connection refused".to_owned()),
