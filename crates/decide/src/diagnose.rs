@@ -17,7 +17,7 @@ pub mod words;
 
 pub use around::{Around, Call, Resolver, Seen, Sent};
 pub use case::{Case, What, connected, delivered};
-pub use content::{ContentFacts, Hop, LongLine, Octets};
+pub use content::{ContentFacts, Hop, LINE_MAX, LongLine, Octets, Reader};
 pub use experiment::{Experiment, How, Look, Result};
 
 use mail::{Finding, Severity};

@@ -23,6 +23,35 @@ pub enum End {
     TimedOut { waited_ms: u64 },
 }
 
+/// What is wrong with content that came in. Octets are counted from 0, at the start of the content as it would be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    BareCarriageReturn {
+        line: u64,
+        octet: u64,
+    },
+    BareLineFeed {
+        line: u64,
+        octet: u64,
+    },
+    Nul {
+        line: u64,
+        octet: u64,
+    },
+    /// `octets`: the whole line, CRLF included; `line_max` likewise.
+    LongLine {
+        line: u64,
+        octets: u64,
+        line_max: u64,
+    },
+    /// `size`: as declared at MAIL, or as it came.
+    TooLarge {
+        size: u64,
+        size_max: u64,
+    },
+}
+
 /// Something that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -37,6 +66,9 @@ pub struct Refusal {
     /// The command as it came, without credentials.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub command: String,
+    /// Of refused content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
 }
 
 /// One transaction of a visit: MAIL to its end.

@@ -2,8 +2,9 @@
 //!
 //! Smuggling lives on disagreement about where content ends. Here only CRLF ends a line and only CRLF.CRLF ends
 //! DATA's content (RFC 5321 2.3.8, 4.1.1.4); what another server might read differently is remembered as a
-//! [`Problem`], the rest is swallowed up to the true end, and the message is refused as a whole.
+//! [`Fault`], the rest is swallowed up to the true end, and the message is refused as a whole.
 
+use mail::Fault;
 use memchr::memchr3;
 
 /// Takes one message's content.
@@ -18,7 +19,8 @@ pub(crate) struct Intake {
     column: usize,
     size: u64,
     eight_bit: bool,
-    problem: Option<Problem>,
+    /// The first one counts.
+    problem: Option<Fault>,
 }
 
 /// How the end of the content is told.
@@ -38,16 +40,6 @@ pub(crate) struct Limits {
     pub(crate) size_max: u64,
     /// Longest line, CRLF included.
     pub(crate) line_max: usize,
-}
-
-/// Why content is refused; the first one counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Problem {
-    BareCarriageReturn { line: u64 },
-    BareLineFeed { line: u64 },
-    Nul { line: u64 },
-    LongLine { line: u64, line_max: usize },
-    TooLarge { size_max: u64 },
 }
 
 /// What the octets since the last CRLF were.
@@ -102,7 +94,10 @@ impl Intake {
                     self.state = State::LineStart;
                 }
                 (State::Cr | State::DotCr, _) => {
-                    self.note(Problem::BareCarriageReturn { line: self.line });
+                    // A CR behind a line's first dot was dropped with the dot.
+                    let octet_behind = self.size + (at - kept) as u64;
+                    let octet_at = octet_behind - u64::from(self.state == State::Cr);
+                    self.note(Fault::BareCarriageReturn { line: self.line, octet: octet_at });
                     at += usize::from(octet == b'\r');
                     self.state = if octet == b'\r' { State::Cr } else { State::Text };
                 }
@@ -113,7 +108,7 @@ impl Intake {
                     self.lengthen(end - at);
                     at = end;
                     if let Some(&special) = input.get(at) {
-                        self.special(special);
+                        self.special(special, self.size + (at - kept) as u64);
                         at += 1;
                     }
                 }
@@ -126,7 +121,7 @@ impl Intake {
     /// The last chunk of BDAT is in. (The lone dot of DATA cannot leave anything open.)
     pub(crate) fn finish(&mut self) {
         if self.state == State::Cr {
-            self.note(Problem::BareCarriageReturn { line: self.line });
+            self.note(Fault::BareCarriageReturn { line: self.line, octet: self.size - 1 });
         }
     }
 
@@ -141,16 +136,19 @@ impl Intake {
     }
 
     /// Why the content must be refused. Malformed counts before too large, so that the answer does not depend on the cuts.
-    pub(crate) fn problem(&self) -> Option<Problem> {
+    pub(crate) fn problem(&self) -> Option<Fault> {
         let size_max = self.limits.size_max;
-        self.problem.or((size_max != 0 && self.size > size_max).then_some(Problem::TooLarge { size_max }))
+        self.problem
+            .or((size_max != 0 && self.size > size_max).then_some(Fault::TooLarge { size: self.size, size_max }))
     }
 
-    fn special(&mut self, octet: u8) {
-        match octet {
+    /// A special octet, and where it stands.
+    fn special(&mut self, special: u8, octet: u64) {
+        let line = self.line;
+        match special {
             b'\r' => self.state = State::Cr,
-            b'\n' => self.note(Problem::BareLineFeed { line: self.line }),
-            _ => self.note(Problem::Nul { line: self.line }),
+            b'\n' => self.note(Fault::BareLineFeed { line, octet }),
+            _ => self.note(Fault::Nul { line, octet }),
         }
     }
 
@@ -158,11 +156,17 @@ impl Intake {
         self.column += octets;
         let line_max = self.limits.line_max;
         if line_max != 0 && self.column + 2 > line_max {
-            self.note(Problem::LongLine { line: self.line, line_max });
+            let (number, length) = (self.line, self.column as u64 + 2);
+            self.note(Fault::LongLine { line: number, octets: length, line_max: line_max as u64 });
+            if let Some(Fault::LongLine { line, octets, .. }) = &mut self.problem
+                && *line == number
+            {
+                *octets = length;
+            }
         }
     }
 
-    fn note(&mut self, problem: Problem) {
+    fn note(&mut self, problem: Fault) {
         self.problem.get_or_insert(problem);
     }
 
@@ -225,23 +229,23 @@ mod tests {
 
     #[test]
     fn every_smuggling_ending_is_named_and_does_not_end_the_content() {
-        let line_feed = "BareLineFeed { line: 1 } END+0";
-        let carriage_return = "BareCarriageReturn { line: 1 } END+0";
+        let line_feed = "BareLineFeed { line: 1, octet: 1 } END+0";
+        let carriage_return = "BareCarriageReturn { line: 1, octet: 1 } END+0";
         for (ending, expected) in [
             ("\n.\n", line_feed),
             ("\n.\r\n", line_feed),
             ("\r.\r", carriage_return),
             ("\r.\r\n", carriage_return),
             ("\r\r.\r\n", carriage_return),
-            ("\r\n.\n", "BareLineFeed { line: 2 } END+0"),
-            ("\r\n.\r", "BareCarriageReturn { line: 2 } END+0"),
-            ("\r\n.\r.", "BareCarriageReturn { line: 2 } END+0"),
-            ("\r\n.\r\r\n", "BareCarriageReturn { line: 2 } END+0"),
+            ("\r\n.\n", "BareLineFeed { line: 2, octet: 3 } END+0"),
+            ("\r\n.\r", "BareCarriageReturn { line: 2, octet: 3 } END+0"),
+            ("\r\n.\r.", "BareCarriageReturn { line: 2, octet: 3 } END+0"),
+            ("\r\n.\r\r\n", "BareCarriageReturn { line: 2, octet: 3 } END+0"),
             ("\n\r.\r\n", line_feed),
             ("\n\r\n.\n", line_feed),
-            ("\r\n\0.\r\n", "Nul { line: 2 } END+0"),
-            ("\r\n.\0\r\n", "Nul { line: 2 } END+0"),
-            ("\r\n.\0.\r\n", "Nul { line: 2 } END+0"),
+            ("\r\n\0.\r\n", "Nul { line: 2, octet: 3 } END+0"),
+            ("\r\n.\0\r\n", "Nul { line: 2, octet: 3 } END+0"),
+            ("\r\n.\0.\r\n", "Nul { line: 2, octet: 3 } END+0"),
         ] {
             check(Framing::Dots, &format!("a{ending}b\r\n.\r\n"), expected);
         }
@@ -251,16 +255,21 @@ mod tests {
     fn long_lines_and_large_content_are_refused() {
         check(Framing::Dots, "0123456789\r\n.\r\n", r#""0123456789\r\n" END+0"#);
         check(Framing::Dots, "..123456789\r\n.\r\n", r#"".123456789\r\n" END+0"#);
-        check(Framing::Dots, "0123456789a\r\n.\r\n", "LongLine { line: 1, line_max: 12 } END+0");
-        check(Framing::Dots, &("12345678\r\n".repeat(5) + ".\r\n"), "TooLarge { size_max: 40 } END+0");
-        check(Framing::Dots, &("12345678\r\n".repeat(5) + "\n\r\n.\r\n"), "BareLineFeed { line: 6 } END+0");
+        check(Framing::Dots, "0123456789a\r\n.\r\n", "LongLine { line: 1, octets: 13, line_max: 12 } END+0");
+        check(
+            Framing::Dots,
+            &format!("{}\r\n.\r\n", "0".repeat(30)),
+            "LongLine { line: 1, octets: 32, line_max: 12 } END+0",
+        );
+        check(Framing::Dots, &("12345678\r\n".repeat(5) + ".\r\n"), "TooLarge { size: 50, size_max: 40 } END+0");
+        check(Framing::Dots, &("12345678\r\n".repeat(5) + "\n\r\n.\r\n"), "BareLineFeed { line: 6, octet: 50 } END+0");
     }
 
     #[test]
     fn chunks_are_lines_unless_binary() {
         check(Framing::Lines, "a\r\n.\r\nb", r#""a\r\n.\r\nb""#);
-        check(Framing::Lines, "a\nb", "BareLineFeed { line: 1 }");
-        check(Framing::Lines, "a\r\nb\r", "BareCarriageReturn { line: 2 }");
+        check(Framing::Lines, "a\nb", "BareLineFeed { line: 1, octet: 1 }");
+        check(Framing::Lines, "a\r\nb\r", "BareCarriageReturn { line: 2, octet: 4 }");
         check(Framing::Binary, "a\nb\r\0.", r#""a\nb\r\0.""#);
     }
 }

@@ -8,11 +8,11 @@
 //! the greeting or behind DATA or AUTH before our answer end the session with a 5xx (3.8 would have us wait for QUIT).
 
 use crate::command::{self, Command};
-use crate::content::{Framing, Intake, Limits, Problem};
+use crate::content::{Framing, Intake, Limits};
 use crate::lines::{Break, Input, Line};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mail::{AuditId, Body, Recipient, Reply, Ret, ReversePath, Stage, status};
+use mail::{AuditId, Body, Fault, Recipient, Reply, Ret, ReversePath, Stage, status};
 use std::collections::VecDeque;
 
 /// Longest command line, CRLF included. RFC 5321 4.5.3.1.4 asks for 512, its extensions for about 1,500 together.
@@ -88,6 +88,8 @@ pub struct Server {
     reading: Reading,
     owed: Option<Owed>,
     events: VecDeque<Event>,
+    /// Of the content that was refused last.
+    fault: Option<Fault>,
 }
 
 /// What lives as long as the connection.
@@ -297,6 +299,7 @@ impl Server {
             reading: Reading::Nothing,
             owed: None,
             events: VecDeque::new(),
+            fault: None,
         }
     }
 
@@ -433,6 +436,11 @@ impl Server {
         }
     }
 
+    /// What was wrong with the content, or the size, that an [`Event::Refused`] tells of, if that was it.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
     /// Content decoded since the last call: without DATA's added dots, exactly as it is to be stored.
     pub fn take_content(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.content)
@@ -520,7 +528,10 @@ impl Server {
                         self.show(Stage::Data, quote(&line), &reply);
                         self.reading = Reading::Chunk { left: size, last, fate: Fate::Refuse(reply) };
                     }
-                    _ => self.reject(command::stage(&verb), quote(&line), &reply),
+                    _ => {
+                        self.fault = self.declared_too_large(&command);
+                        self.reject(command::stage(&verb), quote(&line), &reply);
+                    }
                 },
             },
             Err(reply) if verb == "BDAT" => self.violate(Violation::LostChunk, reply),
@@ -629,10 +640,11 @@ impl Server {
                 self.owed = Some(Owed::Content);
                 self.events.push_back(Event::ContentEnd { size: intake.size(), eight_bit: intake.is_eight_bit() });
             }
-            Some(problem) => {
+            Some(fault) => {
                 self.end_transaction();
                 self.events.push_back(Event::Reset);
-                self.reject(Stage::Body, "(content)".to_owned(), &problem_reply(problem));
+                self.fault = Some(fault);
+                self.reject(Stage::Body, "(content)".to_owned(), &fault_reply(fault));
             }
         }
     }
@@ -656,6 +668,13 @@ impl Server {
 
 /// The commands.
 impl Server {
+    /// RFC 1870 6.1: the client says beforehand that the message is larger than we take.
+    fn declared_too_large(&self, command: &Command) -> Option<Fault> {
+        let Command::Mail(mail) = command else { return None };
+        let (size, size_max) = (mail.size?, self.options.size_max);
+        (size_max != 0 && size > size_max).then_some(Fault::TooLarge { size, size_max })
+    }
+
     /// May this command be said now? First what holds in the whole session, then the table.
     fn step(&self, command: &Command) -> Result<(), Reply> {
         use Command::*;
@@ -666,14 +685,14 @@ impl Server {
             return Err(Reply::new(530, "5.7.0", "Must issue a STARTTLS command first"));
         }
         transition(session.state, command)?;
+        // RFC 4954 6.
+        if matches!(command, Mail(_)) && self.options.auth_required && session.user.is_none() {
+            return Err(Reply::new(530, "5.7.0", "Authentication required"));
+        }
+        if let Some(fault) = self.declared_too_large(command) {
+            return Err(fault_reply(fault));
+        }
         match command {
-            // RFC 4954 6.
-            Mail(_) if self.options.auth_required && session.user.is_none() => {
-                Err(Reply::new(530, "5.7.0", "Authentication required"))
-            }
-            Mail(mail) if self.options.size_max != 0 && mail.size.is_some_and(|size| size > self.options.size_max) => {
-                Err(status::MESSAGE_TOO_LARGE.reply(format!("the limit is {} octets", self.options.size_max)))
-            }
             Mail(_) if self.options.messages_max != 0 && session.messages >= self.options.messages_max => {
                 Err(Reply::new(
                     421,
@@ -965,15 +984,18 @@ fn sequence(why: &str) -> Reply {
 }
 
 /// What was wrong with the content, and in which line.
-fn problem_reply(problem: Problem) -> Reply {
-    match problem {
-        Problem::BareCarriageReturn { line } => status::MALFORMED.reply(format!("bare CR in line {line}")),
-        Problem::BareLineFeed { line } => status::MALFORMED.reply(format!("bare LF in line {line}")),
-        Problem::Nul { line } => status::MALFORMED.reply(format!("NUL in line {line}")),
-        Problem::LongLine { line, line_max } => {
-            status::MALFORMED.reply(format!("line {line} is longer than {line_max} octets"))
+fn fault_reply(fault: Fault) -> Reply {
+    let malformed = |what: &str, line, octet| status::MALFORMED.reply(format!("{what} in line {line} (octet {octet})"));
+    match fault {
+        Fault::BareCarriageReturn { line, octet } => malformed("bare CR", line, octet),
+        Fault::BareLineFeed { line, octet } => malformed("bare LF", line, octet),
+        Fault::Nul { line, octet } => malformed("NUL", line, octet),
+        Fault::LongLine { line, octets, line_max } => {
+            status::MALFORMED.reply(format!("line {line} has {octets} octets and may have {line_max}"))
         }
-        Problem::TooLarge { size_max } => status::MESSAGE_TOO_LARGE.reply(format!("the limit is {size_max} octets")),
+        Fault::TooLarge { size, size_max } => {
+            status::MESSAGE_TOO_LARGE.reply(format!("{size} octets, the limit is {size_max} octets"))
+        }
     }
 }
 

@@ -462,7 +462,7 @@ fn limits_hold() {
          C: .
          C: MAIL FROM:<>
          C: NOOP
-         S: 550 5.6.0 malformed content: line 1 is longer than 12 octets
+         S: 550 5.6.0 malformed content: line 1 has 13 octets and may have 12
          S: 421 4.7.0 gw.test too many messages",
     );
     check("errors=1", "S: 220\nC: FROB\nC: FROB\nC: NOOP\nS: 500\nS: 500\nS: 421 4.7.0 gw.test too many errors");
