@@ -47,6 +47,7 @@ pub struct Settings {
     /// How long the audit trail is kept.
     pub audit_keep: Duration,
     pub dns: Dns,
+    pub diagnosis: Diagnosis,
     /// By name.
     pub users: Book<User>,
 }
@@ -237,6 +238,18 @@ pub struct Dns {
     /// Empty: those of /etc/resolv.conf.
     pub servers: Vec<SocketAddr>,
     pub timeout: Duration,
+    /// Names with fixed addresses; absent: none.
+    pub hosts_file: Option<PathBuf>,
+    /// Another view, for explanations.
+    pub public_servers: Vec<SocketAddr>,
+}
+
+/// How failures may be looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    pub experiments: bool,
+    pub connections_per_hour: u32,
+    pub submission_port: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -666,6 +679,8 @@ ehlo = "gw.corp.test"
 delay_notices = []
 [dns]
 servers = ["127.0.0.53:5300"]
+hosts_file = ""
+public_servers = ["127.0.0.54"]
 [[user]]
 name = "alice"
 password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
@@ -676,8 +691,14 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
         let again = read(&settings.export());
         assert_eq!(diff(&settings, &again), []);
         check(&again.export(), &again.export().trim().replace("\n\n", "\n"));
-        for key in ["tls = \"require\"", "preference = 10", "ehlo = ", "password = \"$argon2id", "\"127.0.0.53:5300\""]
-        {
+        for key in [
+            "tls = \"require\"",
+            "preference = 10",
+            "ehlo = ",
+            "password = \"$argon2id",
+            "\"127.0.0.53:5300\"",
+            "hosts_file = \"\"",
+        ] {
             assert!(again.export().contains(key), "{key}");
         }
     }

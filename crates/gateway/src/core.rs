@@ -3,6 +3,7 @@
 use crate::clock::{Ids, now};
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::probe::Probes;
 use crate::queue::Queue;
 use crate::resolve::{Resolver, Servers};
 use crate::tls::Certificates;
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) ids: Ids,
     pub(crate) resolver: Resolver,
+    #[allow(dead_code, reason = "the diagnosis uses it")]
+    pub(crate) probes: Probes,
     pub(crate) certificates: Certificates,
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) queue: Queue,
@@ -66,6 +69,7 @@ impl Core {
             metrics: Metrics::default(),
             ids,
             resolver: Resolver::default(),
+            probes: Probes::default(),
             certificates: Certificates::default(),
             client_tls,
             queue: Queue::default(),

@@ -155,7 +155,7 @@ pub(crate) async fn find_route(core: &Core, in_force: &InForce, plan: &Plan) -> 
 }
 
 /// Waits for all futures at once, in this task; the results in the futures' order.
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+pub(crate) async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut waiting: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
     std::future::poll_fn(|cx| {
         for (future, result) in waiting.iter_mut().filter(|(_, result)| result.is_none()) {

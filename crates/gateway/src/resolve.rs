@@ -1,36 +1,59 @@
 //! Resolver: asks the configured recursive servers over UDP, over TCP when cut short, and keeps the whole answer.
 //!
 //! A stub of our own over hickory-proto's codec (docs/adr/0002): a diagnosis needs to know which server said what, with
-//! which rcode, AD bit and extended error, and a library that answers "no records found" throws that away.
+//! which rcode, AD bit and extended error, and a library that answers "no records found" throws that away. For a diagnosis it
+//! asks in other ways too ([`How`]); a delivery is never led by those.
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
-use hickory_proto::rr::{Name, RData, RecordType};
-use mail::dns::{Answer, Data, Kind, Outcome, Question, Record};
+mod hosts;
+mod wire;
+
+use decide::diagnose::How;
+use hosts::Hosts;
+use mail::dns::{Answer, Kind, Negative, Outcome, Question, Trouble};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::timeout;
+use wire::{UDP_PAYLOAD, Way};
 
 /// Answers kept; when there are more, the cache starts anew.
 const CACHE_MAX: usize = 20_000;
-/// The DNS flag day's buffer size: answers this long are not fragmented.
-const UDP_PAYLOAD: u16 = 1232;
 /// A failure is kept this long, so that a thousand messages to one domain ask once.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
 /// RFC 2308 5: a negative answer without SOA should not be kept at all; a few seconds protect the server.
 const NEGATIVE_TTL_MIN: u32 = 5;
-/// Bounds on what a zone may ask for.
+/// Bounds on what a zone may ask for; RFC 2308 5 advises one to three hours for negative answers.
 const TTL_MAX: u32 = 3600;
 /// RFC 1034 has no number; eight is what other resolvers allow and more.
 const CNAME_CHAIN_MAX: usize = 16;
+/// How long it is remembered that a server answers for a zone only without EDNS.
+const PLAIN_KEPT: Duration = Duration::from_secs(900);
+const PLAIN_MAX: usize = 1000;
+/// What a large buffer is, as resolvers announced before the flag day.
+const BIG_PAYLOAD: u16 = 4096;
+/// An experiment waits no longer than this for a server, whatever deliveries wait.
+const EXPERIMENT_MAX: Duration = Duration::from_secs(4);
+/// Levels walked up to find a zone's name servers; and name servers and addresses asked.
+const LEVELS_MAX: usize = 8;
+const AUTHORITIES_MAX: usize = 4;
+/// Names kept of a row of failures.
+const NAMES_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    cache: Mutex<HashMap<Question, (Instant, Answer)>>,
+    cache: Mutex<HashMap<Question, Kept>>,
+    hosts: Hosts,
+    /// Servers that must be asked without EDNS for names below a domain, and until when.
+    plain: Mutex<HashMap<(SocketAddr, String), Instant>>,
+    health: Mutex<Vec<decide::diagnose::Resolver>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    since: Instant,
+    lasting: Duration,
+    answer: Answer,
 }
 
 /// Whom to ask and how long to wait for each.
@@ -38,6 +61,7 @@ pub(crate) struct Resolver {
 pub(crate) struct Servers {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) timeout: Duration,
+    pub(crate) hosts_file: Option<PathBuf>,
 }
 
 impl Servers {
@@ -52,241 +76,326 @@ impl Servers {
                 .map(|address| (address, 53).into())
                 .collect();
         }
-        Servers { addresses, timeout: dns.timeout }
+        Servers { addresses, timeout: dns.timeout, hosts_file: dns.hosts_file.clone() }
+    }
+
+    fn at(&self, addresses: Vec<SocketAddr>) -> Servers {
+        Servers { addresses, timeout: self.timeout.min(EXPERIMENT_MAX), hosts_file: None }
     }
 }
 
 impl Resolver {
-    /// The answer, from the cache while its TTL lasts.
+    /// The answer, from the hosts file if the name stands there, from the cache while its TTL lasts.
     pub(crate) async fn ask(&self, servers: &Servers, question: Question) -> Answer {
+        if let Some(answer) = servers.hosts_file.as_ref().and_then(|file| self.hosts.answer(file, &question)) {
+            return answer;
+        }
         if let Some(answer) = self.cached(&question) {
             return answer;
         }
-        let answer = ask_in_turn(servers, &question).await;
+        self.ask_anew(servers, question).await
+    }
+
+    /// The answer to a question put in a special way. Nothing of it is kept for deliveries, but for [`How::DnsOnly`].
+    pub(crate) async fn ask_as(&self, servers: &Servers, question: Question, how: How) -> Answer {
+        let usual = Way::USUAL;
+        let way = match how {
+            How::Usual => return self.ask(servers, question).await,
+            How::DnsOnly => return self.ask_anew(servers, question).await,
+            How::HostsFile => return self.ask_hosts_file(servers, question),
+            How::Authoritative => return self.ask_authorities(servers, question).await,
+            How::At(server) => return self.in_turn(&servers.at(vec![server]), &question, usual).await,
+            How::CheckingDisabled => Way { unchecked: true, ..usual },
+            How::NoEdns => Way { edns: None, ..usual },
+            How::BigEdns => Way { edns: Some(BIG_PAYLOAD), dnssec: true, ..usual },
+            How::SmallEdns => Way { edns: Some(UDP_PAYLOAD), dnssec: true, ..usual },
+            How::OverTcp => Way { tcp: true, ..usual },
+        };
+        self.in_turn(&servers.at(servers.addresses.clone()), &question, way).await
+    }
+
+    /// Forgets all answers: after a change of DNS settings.
+    pub(crate) fn forget(&self) {
+        lock(&self.cache).clear();
+        lock(&self.plain).clear();
+    }
+
+    /// How each server has served deliveries since the start.
+    pub(crate) fn health(&self) -> Vec<decide::diagnose::Resolver> {
+        lock(&self.health).clone()
+    }
+
+    async fn ask_anew(&self, servers: &Servers, question: Question) -> Answer {
+        let answer = self.usual(servers, &question).await;
         self.keep(&question, &answer);
         answer
     }
 
-    /// Forgets everything: after a change of DNS settings.
-    pub(crate) fn forget(&self) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    fn ask_hosts_file(&self, servers: &Servers, question: Question) -> Answer {
+        let Some(file) = &servers.hosts_file else {
+            return not_asked(question, "no hosts file is used (dns.hosts_file)");
+        };
+        self.hosts.answer(file, &question).unwrap_or_else(|| {
+            let nothing = Answer::bare(question, Outcome::NoName);
+            Answer { server: file.display().to_string(), ..nothing }
+        })
     }
 
     fn cached(&self, question: &Question) -> Option<Answer> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, answer) = cache.get(question)?;
-        (Instant::now() < *until).then(|| Answer { cached: true, elapsed_ms: 0, ..answer.clone() })
+        let cache = lock(&self.cache);
+        let kept = cache.get(question)?;
+        let age = kept.since.elapsed();
+        if age >= kept.lasting {
+            return None;
+        }
+        let aged = |negative: &Negative| Negative {
+            left: negative.left.saturating_sub(u32::try_from(age.as_secs()).unwrap_or(u32::MAX)),
+            ..negative.clone()
+        };
+        let negative = kept.answer.negative.as_ref().map(aged);
+        Some(Answer { cached: true, elapsed_ms: 0, negative, ..kept.answer.clone() })
     }
 
     fn keep(&self, question: &Question, answer: &Answer) {
         let lasting = match answer.outcome {
             Outcome::Failed(_) => FAILURE_TTL,
-            _ => Duration::from_secs(u64::from(
-                answer.records.iter().map(|record| record.ttl).min().unwrap_or(NEGATIVE_TTL_MIN).min(TTL_MAX),
-            )),
+            Outcome::Found => {
+                seconds(answer.records.iter().map(|record| record.ttl).min().unwrap_or_default().min(TTL_MAX))
+            }
+            Outcome::NoData | Outcome::NoName => {
+                let left = answer.negative.as_ref().map_or(0, |negative| negative.left);
+                seconds(left.clamp(NEGATIVE_TTL_MIN, TTL_MAX))
+            }
         };
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(&self.cache);
         if cache.len() >= CACHE_MAX {
             cache.clear();
         }
-        cache.insert(question.clone(), (Instant::now() + lasting, answer.clone()));
+        cache.insert(question.clone(), Kept { since: Instant::now(), lasting, answer: answer.clone() });
     }
-}
 
-/// Each server in turn, twice round; the first that knows ends it. What all of them failed with is in the answer.
-async fn ask_in_turn(servers: &Servers, question: &Question) -> Answer {
-    if servers.addresses.is_empty() {
-        return Answer::failed(
-            question.clone(),
-            "no DNS server is known: set dns.servers, or nameserver in /etc/resolv.conf",
-        );
-    }
-    let started = Instant::now();
-    let mut failed: Vec<String> = Vec::new();
-    let mut last = None;
-    for server in servers.addresses.iter().chain(&servers.addresses) {
-        let answer = match ask_one(*server, servers.timeout, question).await {
-            Ok(answer) => answer,
-            Err(why) => Answer { server: server.to_string(), ..Answer::failed(question.clone(), why) },
-        };
-        let answer = Answer { elapsed_ms: u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX), ..answer };
-        match &answer.outcome {
-            Outcome::Failed(why) => {
-                let reason = format!("{server} {why}");
-                if !failed.contains(&reason) {
-                    failed.push(reason);
+    /// As deliveries ask: each server in turn, twice round; the first that knows ends it. A server that was silent is asked
+    /// without EDNS the second time: some firewalls swallow what has an OPT record (RFC 6891 7).
+    async fn usual(&self, servers: &Servers, question: &Question) -> Answer {
+        let mut course = Course::default();
+        let mut last: Vec<(SocketAddr, Answer)> = Vec::new();
+        for round in 0..2 {
+            for server in &servers.addresses {
+                let silent =
+                    || last.iter().any(|(at, answer)| at == server && answer.trouble == Some(Trouble::TimedOut));
+                let plain = self.is_plain(*server, question) || (round == 1 && silent());
+                let edns = Way::USUAL.edns.filter(|_| !plain);
+                let answer = self.or_without_edns(*server, servers.timeout, question, edns, &mut course).await;
+                last.retain(|(at, _)| at != server);
+                last.push((*server, answer));
+                if last.last().is_some_and(|(_, answer)| answer.is_known()) {
+                    break;
                 }
-                last = Some(answer);
             }
-            _ => return answer,
-        }
-    }
-    let mut answer = last.unwrap_or_else(|| Answer::failed(question.clone(), ""));
-    answer.outcome = Outcome::Failed(failed.join("; "));
-    answer
-}
-
-async fn ask_one(server: SocketAddr, limit: Duration, question: &Question) -> Result<Answer, String> {
-    let (id, packet) = packet(question)?;
-    let silent = |_| format!("did not answer within {} s", limit.as_secs_f32());
-    let bytes = timeout(limit, over_udp(server, id, &packet))
-        .await
-        .map_err(silent)?
-        .map_err(|error| format!("over UDP: {error}"))?;
-    let mut message =
-        Message::from_vec(&bytes).map_err(|error| format!("sent an answer that cannot be read: {error}"))?;
-    if message.metadata.truncation {
-        let bytes = timeout(limit, over_tcp(server, &packet)).await.map_err(|_| {
-            format!("cut its UDP answer short and did not answer over TCP within {} s", limit.as_secs_f32())
-        })?;
-        let bytes = bytes.map_err(|error| format!("cut its UDP answer short and failed over TCP: {error}"))?;
-        message = Message::from_vec(&bytes).map_err(|error| format!("sent an answer that cannot be read: {error}"))?;
-    }
-    Ok(read(server, question, &message))
-}
-
-/// The question on the wire, with EDNS, and AD set so that a validating resolver tells what it validated (RFC 6840 5.7).
-fn packet(question: &Question) -> Result<(u16, Vec<u8>), String> {
-    let mut name = Name::from_ascii(&question.name)
-        .map_err(|error| format!("{:?} cannot be asked for: {error}", question.name))?;
-    name.set_fqdn(true);
-    let id: u16 = rand::random();
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.metadata.authentic_data = true;
-    message.add_query(Query::query(name, record_type(question.kind)));
-    let mut edns = Edns::new();
-    edns.set_max_payload(UDP_PAYLOAD);
-    message.edns = Some(edns);
-    Ok((id, message.to_vec().map_err(|error| error.to_string())?))
-}
-
-/// A socket of its own for each question: the source port is as hard to guess as the ID (RFC 5452 9.2).
-async fn over_udp(server: SocketAddr, id: u16, packet: &[u8]) -> std::io::Result<Vec<u8>> {
-    let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(server).await?;
-    socket.send(packet).await?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        // An answer to another question is no answer: a late one, or a forgery.
-        if length >= 12 && buffer[..2] == id.to_be_bytes() && buffer[2] & 0x80 != 0 {
-            buffer.truncate(length);
-            return Ok(buffer);
-        }
-    }
-}
-
-async fn over_tcp(server: SocketAddr, packet: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut socket = TcpStream::connect(server).await?;
-    let mut framed = u16::try_from(packet.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
-    framed.extend_from_slice(packet);
-    socket.write_all(&framed).await?;
-    let length = socket.read_u16().await?;
-    let mut answer = vec![0; usize::from(length)];
-    socket.read_exact(&mut answer).await?;
-    Ok(answer)
-}
-
-fn read(server: SocketAddr, question: &Question, message: &Message) -> Answer {
-    let mut answer = Answer::bare(question.clone(), Outcome::NoData);
-    answer.server = server.to_string();
-    answer.authentic = message.metadata.authentic_data;
-    answer.extended_errors = message.edns.iter().flat_map(extended_errors).collect();
-    answer.records = chain(&question.name, question.kind, message);
-    let found = answer.records.iter().any(|record| record.kind == question.kind);
-    answer.outcome = match message.metadata.response_code {
-        ResponseCode::NoError if found => Outcome::Found,
-        ResponseCode::NoError => Outcome::NoData,
-        ResponseCode::NXDomain => Outcome::NoName,
-        other => Outcome::Failed(format!("answered {}", rcode(other))),
-    };
-    if let Outcome::Failed(why) = &mut answer.outcome {
-        for error in &answer.extended_errors {
-            why.push_str(&format!(" ({error})"));
-        }
-    }
-    answer
-}
-
-/// The mnemonic of RFC 1035 and its successors, as administrators know it from dig.
-fn rcode(code: ResponseCode) -> String {
-    match code {
-        ResponseCode::ServFail => "SERVFAIL".to_owned(),
-        ResponseCode::Refused => "REFUSED".to_owned(),
-        ResponseCode::FormErr => "FORMERR".to_owned(),
-        ResponseCode::NotImp => "NOTIMP".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-/// The records that belong to the name, following CNAMEs; stray ones are left out.
-fn chain(name: &str, kind: Kind, message: &Message) -> Vec<Record> {
-    let mut records = Vec::new();
-    let mut owner = name.to_owned();
-    for _ in 0..CNAME_CHAIN_MAX {
-        let of_owner = message.answers.iter().filter(|record| plain(&record.name) == owner);
-        let of_owner: Vec<Record> =
-            of_owner.filter_map(|record| convert(record.name.clone(), record.ttl, &record.data)).collect();
-        let next = of_owner.iter().find(|record| record.kind == Kind::Cname).map(|record| record.data.to_string());
-        records.extend(of_owner.into_iter().filter(|record| record.kind == kind || record.kind == Kind::Cname));
-        match next {
-            Some(next) if kind != Kind::Cname => owner = next,
-            _ => break,
-        }
-    }
-    records
-}
-
-fn convert(name: Name, ttl: u32, data: &RData) -> Option<Record> {
-    let (kind, data) = match data {
-        RData::A(address) => (Kind::A, Data::Address(IpAddr::V4(address.0))),
-        RData::AAAA(address) => (Kind::Aaaa, Data::Address(IpAddr::V6(address.0))),
-        RData::MX(mx) => (Kind::Mx, Data::Mx { preference: mx.preference, host: plain(&mx.exchange) }),
-        RData::CNAME(target) => (Kind::Cname, Data::Name(plain(&target.0))),
-        RData::PTR(target) => (Kind::Ptr, Data::Name(plain(&target.0))),
-        RData::NS(target) => (Kind::Ns, Data::Name(plain(&target.0))),
-        RData::SOA(soa) => (Kind::Soa, Data::Name(plain(&soa.mname))),
-        RData::TXT(text) => {
-            let bytes: Vec<u8> = text.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
-            (Kind::Txt, Data::Text(String::from_utf8_lossy(&bytes).into_owned()))
-        }
-        _ => return None,
-    };
-    Some(Record { name: plain(&name), kind, ttl, data })
-}
-
-/// Lower case, no final dot.
-fn plain(name: &Name) -> String {
-    let text = name.to_ascii().to_ascii_lowercase();
-    text.strip_suffix('.').map(str::to_owned).unwrap_or(text)
-}
-
-/// RFC 8914: option 15, two octets of code, then text.
-fn extended_errors(edns: &Edns) -> Vec<String> {
-    let options = edns.options().as_ref().iter();
-    options
-        .filter_map(|(code, option)| match (code, option) {
-            (EdnsCode::Unknown(15), EdnsOption::Unknown(_, bytes)) if bytes.len() >= 2 => {
-                let number = u16::from_be_bytes([bytes[0], bytes[1]]);
-                Some(format!("EDE {number} {}", String::from_utf8_lossy(&bytes[2..])).trim().to_owned())
+            if last.last().is_some_and(|(_, answer)| answer.is_known()) {
+                break;
             }
-            _ => None,
-        })
-        .collect()
+        }
+        for (server, answer) in &last {
+            self.served(*server, question, answer);
+        }
+        course.end(question, last.pop().map(|(_, answer)| answer))
+    }
+
+    /// Asks a server; if it cannot read EDNS, at once without it (RFC 6891 7).
+    async fn or_without_edns(
+        &self,
+        server: SocketAddr,
+        limit: Duration,
+        question: &Question,
+        edns: Option<u16>,
+        course: &mut Course,
+    ) -> Answer {
+        let mut way = Way { edns, ..Way::USUAL };
+        let mut answer = wire::ask(server, limit, question, way).await;
+        course.note(&answer);
+        if matches!(answer.trouble, Some(Trouble::FormErr | Trouble::NotImp)) && edns.is_some() {
+            way.edns = None;
+            answer = wire::ask(server, limit, question, way).await;
+            course.note(&answer);
+        }
+        if answer.is_known() && answer.without_edns {
+            self.is_plain_from_now_on(server, question);
+        }
+        answer
+    }
+
+    /// For an experiment: each server once, in this way and no other.
+    async fn in_turn(&self, servers: &Servers, question: &Question, way: Way) -> Answer {
+        let mut course = Course::default();
+        let mut last = None;
+        for server in &servers.addresses {
+            let answer = wire::ask(*server, servers.timeout, question, way).await;
+            course.note(&answer);
+            let known = answer.is_known();
+            last = Some(answer);
+            if known {
+                break;
+            }
+        }
+        course.end(question, last)
+    }
+
+    /// Asks the name servers of the closest zone above the name, all at once and without recursion.
+    async fn ask_authorities(&self, servers: &Servers, question: Question) -> Answer {
+        let names = match self.name_servers(servers, &question).await {
+            Ok(names) => names,
+            Err(why) => return not_asked(question, why),
+        };
+        let usual = servers.at(servers.addresses.clone());
+        let way = Way { unchecked: true, ..Way::USUAL };
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for kind in [Kind::A, Kind::Aaaa] {
+            let questions: Vec<Question> = names.iter().map(|name| Question::new(name, kind)).collect();
+            let asks = questions.iter().map(|question| self.in_turn(&usual, question, way));
+            addresses.extend(crate::deliver::join_all(asks).await.iter().flat_map(Answer::addresses));
+        }
+        addresses.truncate(AUTHORITIES_MAX);
+        if addresses.is_empty() {
+            return not_asked(question, format!("the name servers {} have no addresses", names.join(", ")));
+        }
+        let way = Way { recursive: false, ..Way::USUAL };
+        let at: Vec<Servers> = addresses.iter().map(|address| servers.at(vec![authority(servers, *address)])).collect();
+        let answers = crate::deliver::join_all(at.iter().map(|at| self.in_turn(at, &question, way))).await;
+        let known = answers.iter().position(Answer::is_known).unwrap_or_default();
+        answers.into_iter().nth(known).unwrap_or_else(|| not_asked(question, "no name server was asked"))
+    }
+
+    /// The NS records of the closest enclosing zone. Not validated: a zone that fails to validate has name servers too.
+    async fn name_servers(&self, servers: &Servers, question: &Question) -> Result<Vec<String>, String> {
+        let servers = servers.at(servers.addresses.clone());
+        let way = Way { unchecked: true, ..Way::USUAL };
+        let mut failed = None;
+        let mut rest = question.name.as_str();
+        for _ in 0..LEVELS_MAX {
+            let asked = Question::new(rest, Kind::Ns);
+            let answer = self.in_turn(&servers, &asked, way).await;
+            let of_zone = answer.records.iter().filter(|record| record.kind == Kind::Ns && record.name == asked.name);
+            let names: Vec<String> = of_zone.map(|record| record.data.to_string()).take(AUTHORITIES_MAX).collect();
+            if !names.is_empty() {
+                return Ok(names);
+            }
+            if let Outcome::Failed(why) = answer.outcome {
+                failed = Some(format!("{asked}: {why}"));
+            }
+            let Some((_, parent)) = rest.split_once('.') else { break };
+            rest = parent;
+        }
+        Err(failed.unwrap_or_else(|| format!("no NS records were found at {} or above", question.name)))
+    }
+
+    fn is_plain(&self, server: SocketAddr, question: &Question) -> bool {
+        let until = lock(&self.plain).get(&(server, domain(&question.name))).copied();
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn is_plain_from_now_on(&self, server: SocketAddr, question: &Question) {
+        let mut plain = lock(&self.plain);
+        if plain.len() >= PLAIN_MAX {
+            plain.clear();
+        }
+        plain.entry((server, domain(&question.name))).or_insert_with(|| Instant::now() + PLAIN_KEPT);
+    }
+
+    fn served(&self, server: SocketAddr, question: &Question, answer: &Answer) {
+        let mut health = lock(&self.health);
+        let name = server.to_string();
+        let at = health.iter().position(|known| known.server == name).unwrap_or_else(|| {
+            health.push(decide::diagnose::Resolver { server: name, ..Default::default() });
+            health.len() - 1
+        });
+        let known = &mut health[at];
+        let (Outcome::Failed(why), Some(trouble)) = (&answer.outcome, answer.trouble) else {
+            known.answered += 1;
+            (known.failed_in_a_row, known.silent_in_a_row) = (0, 0);
+            return known.names_in_a_row.clear();
+        };
+        known.failed += 1;
+        known.failed_in_a_row += 1;
+        known.silent_in_a_row = if trouble.is_silence() { known.silent_in_a_row + 1 } else { 0 };
+        known.last_failure = format!("{question}: {why}");
+        known.last_trouble = Some(trouble);
+        let domain = domain(&question.name);
+        if known.names_in_a_row.len() < NAMES_MAX && !known.names_in_a_row.contains(&domain) {
+            known.names_in_a_row.push(domain);
+        }
+    }
 }
 
-fn record_type(kind: Kind) -> RecordType {
-    match kind {
-        Kind::A => RecordType::A,
-        Kind::Aaaa => RecordType::AAAA,
-        Kind::Mx => RecordType::MX,
-        Kind::Ptr => RecordType::PTR,
-        Kind::Txt => RecordType::TXT,
-        Kind::Cname => RecordType::CNAME,
-        Kind::Ns => RecordType::NS,
-        Kind::Soa => RecordType::SOA,
-        Kind::Tlsa => RecordType::TLSA,
+/// What was tried on the way to one answer.
+#[derive(Debug)]
+struct Course {
+    started: Instant,
+    tried: Vec<mail::dns::Tried>,
+    /// In words, each server's once.
+    failed: Vec<String>,
+}
+
+impl Default for Course {
+    fn default() -> Course {
+        Course { started: Instant::now(), tried: Vec::new(), failed: Vec::new() }
     }
+}
+
+impl Course {
+    fn note(&mut self, answer: &Answer) {
+        self.tried.extend(answer.tried.iter().cloned());
+        if let Outcome::Failed(why) = &answer.outcome {
+            let reason = format!("{} {why}", answer.server);
+            if !self.failed.contains(&reason) {
+                self.failed.push(reason);
+            }
+        }
+    }
+
+    /// The last answer, with all that went before it.
+    fn end(self, question: &Question, last: Option<Answer>) -> Answer {
+        let Some(mut answer) = last else {
+            return not_asked(
+                question.clone(),
+                "no DNS server is known: set dns.servers, or nameserver in /etc/resolv.conf",
+            );
+        };
+        answer.elapsed_ms = wire::millis(self.started);
+        answer.tried = self.tried;
+        if let Outcome::Failed(why) = &mut answer.outcome {
+            *why = self.failed.join("; ");
+        }
+        answer
+    }
+}
+
+fn not_asked(question: Question, why: impl Into<String>) -> Answer {
+    Answer { trouble: Some(Trouble::NotAsked), ..Answer::failed(question, why) }
+}
+
+/// Where a name server with this address is asked. On loopback, which the Internet's name servers never use, it may be one of
+/// the servers that we were told of, at their port.
+fn authority(servers: &Servers, address: IpAddr) -> SocketAddr {
+    let told = servers.addresses.iter().find(|server| server.ip() == address);
+    let local = servers.addresses.iter().find(|server| server.ip().is_loopback() && address.is_loopback());
+    SocketAddr::new(address, told.or(local).map_or(53, SocketAddr::port))
+}
+
+/// The last two labels: near enough to what one operator runs.
+fn domain(name: &str) -> String {
+    let mut labels = name.rsplitn(3, '.');
+    match (labels.next(), labels.next()) {
+        (Some(top), Some(second)) => format!("{second}.{top}"),
+        _ => name.to_owned(),
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+/// A panic elsewhere leaves at worst one entry undone.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,6 +17,8 @@ pub enum Kind {
     Ns,
     Soa,
     Tlsa,
+    /// A question only: whatever there is (RFC 8482).
+    Any,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Kind::Ns => "NS",
             Kind::Soa => "SOA",
             Kind::Tlsa => "TLSA",
+            Kind::Any => "ANY",
         }
     }
 }
@@ -104,6 +107,94 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// Why a server's answer did not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// No server is known to ask, or the name cannot be asked for.
+    NotAsked,
+    /// The port is closed: ICMP over UDP, RST over TCP.
+    NoListener,
+    /// No way to the server's network or host.
+    Unreachable,
+    TimedOut,
+    /// The connection broke, or another error of the socket.
+    Broken,
+    /// What came is no DNS message.
+    Unreadable,
+    /// TC=1: more follows over TCP.
+    Truncated,
+    FormErr,
+    ServFail,
+    NotImp,
+    Refused,
+    /// Another response code.
+    OtherCode,
+}
+
+impl Trouble {
+    /// Nothing at all came back from the server.
+    pub fn is_silence(self) -> bool {
+        matches!(self, Trouble::NoListener | Trouble::Unreachable | Trouble::TimedOut | Trouble::Broken)
+    }
+}
+
+/// Nobody listens, no answer within the time, …
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Trouble::NotAsked => "not asked",
+            Trouble::NoListener => "connection refused",
+            Trouble::Unreachable => "unreachable",
+            Trouble::TimedOut => "time-out",
+            Trouble::Broken => "connection broken",
+            Trouble::Unreadable => "answer cannot be read",
+            Trouble::Truncated => "truncated (TC=1)",
+            Trouble::FormErr => "FORMERR",
+            Trouble::ServFail => "SERVFAIL",
+            Trouble::NotImp => "NOTIMP",
+            Trouble::Refused => "REFUSED",
+            Trouble::OtherCode => "another error",
+        })
+    }
+}
+
+/// A question put to one server that did not do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// `address:port`.
+    pub server: String,
+    pub tcp: bool,
+    /// The buffer size announced by EDNS; `None`: without OPT record.
+    pub edns: Option<u16>,
+    pub trouble: Trouble,
+    pub ms: u32,
+}
+
+/// `127.0.0.53:53 over UDP with EDNS 1232: time-out after 5.0 s`.
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = if self.tcp { "TCP" } else { "UDP" };
+        let edns = self.edns.map_or("without EDNS".to_owned(), |size| format!("with EDNS {size}"));
+        write!(f, "{} over {transport} {edns}: {}", self.server, self.trouble)?;
+        if self.trouble == Trouble::TimedOut {
+            write!(f, " after {}.{} s", self.ms / 1000, self.ms % 1000 / 100)?;
+        }
+        Ok(())
+    }
+}
+
+/// How long a negative answer may be kept (RFC 2308 5), from the SOA record beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Negative {
+    /// Owner of the SOA record: the zone that says so.
+    pub zone: String,
+    /// The SOA's minimum, in seconds.
+    pub minimum: u32,
+    /// Seconds that were left when the answer was read or taken from the cache. Less than the minimum: it is no fresh one.
+    pub left: u32,
+}
+
 /// An answer, complete in itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
@@ -112,6 +203,9 @@ pub struct Answer {
     pub records: Vec<Record>,
     /// AD bit: a validating resolver vouches for the answer.
     pub authentic: bool,
+    /// AA bit: it comes from the zone's own server.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authoritative: bool,
     /// Extended DNS errors (RFC 8914), as `code text`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended_errors: Vec<String>,
@@ -120,6 +214,22 @@ pub struct Answer {
     /// How long it took; 0 when it came out of the cache.
     pub elapsed_ms: u32,
     pub cached: bool,
+    /// Of a failed one: what was wrong with the last server's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// What did not do before, in order. Of a failed answer: all that was tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
+    /// Asked without an OPT record, because with one no answer came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_edns: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_tcp: bool,
+    /// Octets of the message.
+    #[serde(default)]
+    pub size: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative: Option<Negative>,
 }
 
 impl Answer {
@@ -135,16 +245,34 @@ impl Answer {
             outcome,
             records: Vec::new(),
             authentic: false,
+            authoritative: false,
             extended_errors: Vec::new(),
             server: String::new(),
             elapsed_ms: 0,
             cached: false,
+            trouble: None,
+            tried: Vec::new(),
+            without_edns: false,
+            over_tcp: false,
+            size: 0,
+            negative: None,
         }
     }
 
     /// The data of the type asked for, at the end of the CNAME chain.
     pub fn data(&self) -> impl Iterator<Item = &Data> {
-        self.records.iter().filter(|record| record.kind == self.question.kind).map(|record| &record.data)
+        let any = self.question.kind == Kind::Any;
+        self.records.iter().filter(move |record| any || record.kind == self.question.kind).map(|record| &record.data)
+    }
+
+    /// A server spoke, and it was neither an error nor silence.
+    pub fn is_known(&self) -> bool {
+        !matches!(self.outcome, Outcome::Failed(_))
+    }
+
+    /// The UDP answer was cut short and TCP did not do, by this trouble.
+    pub fn tcp_trouble(&self) -> Option<&Tried> {
+        self.tried.iter().rev().find(|tried| tried.tcp)
     }
 
     /// All addresses in the answer.

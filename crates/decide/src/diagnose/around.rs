@@ -1,5 +1,6 @@
 //! Around: what else happened at this gateway lately, so that a failure can be told from a general one.
 
+use mail::dns::Trouble;
 use mail::{Connect, End, Reply, Stage, Time};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -92,4 +93,13 @@ pub struct Resolver {
     pub failed: u64,
     pub failed_in_a_row: u64,
     pub last_failure: String,
+    /// Questions since its last word of any kind, SERVFAIL included, that it left without any.
+    #[serde(default)]
+    pub silent_in_a_row: u64,
+    /// What was wrong the last time.
+    #[serde(default)]
+    pub last_trouble: Option<Trouble>,
+    /// Of the failures in a row: the names asked for, their last two labels, each once, at most eight.
+    #[serde(default)]
+    pub names_in_a_row: Vec<String>,
 }

@@ -25,8 +25,10 @@ pub enum How {
     Authoritative,
     /// This server, instead of the usual ones: another view of the world.
     At(SocketAddr),
-    /// The hosts file of this machine.
+    /// The hosts file of this machine alone.
     HostsFile,
+    /// As deliveries do, but past the hosts file and past the cache.
+    DnsOnly,
 }
 
 /// What to look at.

@@ -1,7 +1,7 @@
 //! All keys of the settings: name, range and manual entry of each, in one place; the defaults below them.
 
 use super::book::Book;
-use super::value::Size;
+use super::value::{FileOrNone, Size};
 use super::walk::{Record, Table, Walk};
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,8 +195,13 @@ impl Settings {
                 &mut self.dns.servers,
                 "Resolvers, asked in this order. Empty: those of /etc/resolv.conf.",
             );
-            at.within("timeout", &mut self.dns.timeout, SECOND..=MINUTE, "How long one lookup may take.");
+            at.within("timeout", &mut self.dns.timeout, SECOND..=MINUTE, "How long to wait for one server's answer.");
+            let mut hosts_file = FileOrNone(self.dns.hosts_file.take());
+            at.key("hosts_file", &mut hosts_file, "File of names with fixed addresses, which count before DNS as they do for other programs of this machine. Empty: none.");
+            self.dns.hosts_file = hosts_file.0;
+            at.key("public_servers", &mut self.dns.public_servers, "Resolvers that see the public Internet, if the usual ones see an inside view. Asked only to explain failures, never for delivery.");
         });
+        at.table("diagnosis", |at| self.diagnosis.keys(at));
         at.list("user", &mut self.users, User::keys);
     }
 }
@@ -407,6 +412,24 @@ impl Retry {
     }
 }
 
+impl Diagnosis {
+    fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.key("experiments", &mut self.experiments, "Whether failures are looked into by more DNS questions and by test connections, which never send a message.");
+        at.within(
+            "connections_per_hour",
+            &mut self.connections_per_hour,
+            0..=100,
+            "Test connections to one address within an hour; a peer that counts connections must not be troubled.",
+        );
+        at.within(
+            "submission_port",
+            &mut self.submission_port,
+            1..=65_535,
+            "Port that is tried to tell a blocked port 25 from a host that is down (RFC 6409).",
+        );
+    }
+}
+
 impl User {
     fn keys(at: &mut Table<'_, '_>, current: Option<User>) -> Option<User> {
         let (name, password) = current.map_or((None, None), |user| (Some(user.name), Some(user.password)));
@@ -456,7 +479,13 @@ impl Default for Settings {
             retry: Retry::default(),
             queue: Queue { limit: 150_000, paused: Vec::new(), disk_reserve: 500 << 20 },
             audit_keep: 30 * DAY,
-            dns: Dns { servers: Vec::new(), timeout: 5 * SECOND },
+            dns: Dns {
+                servers: Vec::new(),
+                timeout: 5 * SECOND,
+                hosts_file: Some("/etc/hosts".into()),
+                public_servers: Vec::new(),
+            },
+            diagnosis: Diagnosis { experiments: true, connections_per_hour: 3, submission_port: 587 },
             users: Book::default(),
         }
     }

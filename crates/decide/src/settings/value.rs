@@ -139,6 +139,20 @@ impl Setting for PathBuf {
     }
 }
 
+/// A file whose default is not none: the empty text says none.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FileOrNone(pub(super) Option<PathBuf>);
+
+impl Setting for FileOrNone {
+    const WHAT: &'static str = "the path of a file, or \"\" for none";
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
+        text(value, |text| Some(FileOrNone((!text.is_empty()).then(|| text.into()))))
+    }
+    fn show(&self) -> Option<String> {
+        Some(self.0.as_ref().map_or_else(|| quoted(""), |path| quoted(&path.to_string_lossy())))
+    }
+}
+
 /// Bytes. `10MB` is 10,485,760 bytes, as such gateways have always counted.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub(super) struct Size(pub(super) u64);

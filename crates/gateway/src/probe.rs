@@ -1,0 +1,134 @@
+//! Probe: makes the experiments that rules ask for, within a budget. It never says DATA.
+
+use crate::clock::now;
+use crate::core::{Core, InForce};
+use decide::diagnose::{Experiment, Look, Result as Seen};
+use mail::dns::{Answer, Trouble};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// All experiments of one case together: a finding that comes much later helps nobody.
+const ALL_MAX: Duration = Duration::from_secs(15);
+/// A result that is younger is used again: a thousand messages to one domain make one experiment.
+const KEPT: Duration = Duration::from_secs(180);
+const KEPT_MAX: usize = 500;
+/// A budget is counted over this time.
+const HOUR: Duration = Duration::from_secs(3600);
+/// Addresses whose connections are counted; beyond that none is made until some are an hour old.
+const ADDRESSES_MAX: usize = 10_000;
+
+/// What was looked at lately.
+#[derive(Debug, Default)]
+pub(crate) struct Probes {
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// When each address was connected to.
+    made: HashMap<IpAddr, VecDeque<Instant>>,
+    kept: HashMap<Experiment, (Instant, Look)>,
+}
+
+impl Probes {
+    /// Takes one connection to an address out of the budget; why not, if it is spent.
+    fn spend(&self, address: IpAddr, per_hour: u32, at: Instant) -> Result<(), String> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = |made: &Instant| at.saturating_duration_since(*made) < HOUR;
+        if book.made.len() >= ADDRESSES_MAX {
+            book.made.retain(|_, times| times.iter().any(recent));
+        }
+        if book.made.len() >= ADDRESSES_MAX && !book.made.contains_key(&address) {
+            return Err("too many addresses were looked at within the hour".to_owned());
+        }
+        let times = book.made.entry(address).or_default();
+        times.retain(recent);
+        if times.len() >= per_hour as usize {
+            return Err(format!(
+                "{address} had its {per_hour} test connections of this hour (diagnosis.connections_per_hour)"
+            ));
+        }
+        times.push_back(at);
+        Ok(())
+    }
+
+    fn kept(&self, experiment: &Experiment, at: Instant) -> Option<Look> {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let (made, look) = book.kept.get(experiment)?;
+        (at.saturating_duration_since(*made) < KEPT).then(|| look.clone())
+    }
+
+    fn keep(&self, look: &Look, at: Instant) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.kept.len() >= KEPT_MAX {
+            book.kept.retain(|_, (made, _)| at.saturating_duration_since(*made) < KEPT);
+        }
+        if book.kept.len() >= KEPT_MAX {
+            book.kept.clear();
+        }
+        book.kept.insert(look.experiment.clone(), (at, look.clone()));
+    }
+}
+
+/// Makes all of them at once. Each comes back, made or not, in the order given.
+pub(crate) async fn look(core: &Arc<Core>, in_force: &InForce, experiments: &[Experiment]) -> Vec<Look> {
+    crate::deliver::join_all(experiments.iter().map(|experiment| one(core, in_force, experiment))).await
+}
+
+async fn one(core: &Arc<Core>, in_force: &InForce, experiment: &Experiment) -> Look {
+    let settings = &in_force.settings.diagnosis;
+    let look = |result| Look { experiment: experiment.clone(), at: now(), result };
+    if !settings.experiments {
+        return look(Seen::NotMade("the settings forbid it (diagnosis.experiments)".to_owned()));
+    }
+    if let Some(look) = core.probes.kept(experiment, Instant::now()) {
+        return look;
+    }
+    if let Some(address) = experiment.address()
+        && let Err(why) = core.probes.spend(address.ip(), settings.connections_per_hour, Instant::now())
+    {
+        return look(Seen::NotMade(why));
+    }
+    let look = look(made(core, in_force, experiment).await);
+    if !matches!(look.result, Seen::NotMade(_)) {
+        core.probes.keep(&look, Instant::now());
+    }
+    look
+}
+
+async fn made(core: &Arc<Core>, in_force: &InForce, experiment: &Experiment) -> Seen {
+    match experiment {
+        Experiment::Ask { question, how } => {
+            let asked = timeout(ALL_MAX, core.resolver.ask_as(&in_force.dns, question.clone(), *how)).await;
+            Seen::Answer(asked.unwrap_or_else(|_| {
+                let why = format!("no answer within {} s", ALL_MAX.as_secs());
+                Answer { trouble: Some(Trouble::TimedOut), ..Answer::failed(question.clone(), why) }
+            }))
+        }
+        Experiment::Connect { .. } | Experiment::Greet { .. } | Experiment::TlsFirst { .. } => {
+            Seen::NotMade("test connections are not made yet".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_connections_each_hour_and_no_more() {
+        let probes = Probes::default();
+        let start = Instant::now();
+        let (a, b): (IpAddr, IpAddr) = ("127.0.0.11".parse().unwrap(), "127.0.0.12".parse().unwrap());
+        for _ in 0..3 {
+            assert_eq!(probes.spend(a, 3, start), Ok(()));
+        }
+        assert!(probes.spend(a, 3, start).unwrap_err().contains("127.0.0.11 had its 3"));
+        assert_eq!(probes.spend(b, 3, start), Ok(()));
+        assert_eq!(probes.spend(a, 3, start + HOUR), Ok(()));
+        assert!(probes.spend(b, 0, start + HOUR).is_err(), "none is allowed");
+    }
+}
