@@ -629,6 +629,7 @@ mod tests {
             names: vec!["gw.corp.test".parse().unwrap()],
             addresses: vec!["127.0.0.2".parse().unwrap()],
             listening: vec!["127.0.0.2:2525".parse().unwrap()],
+            ..Identity::default()
         };
         let found: Vec<String> = settings.loops(&own).iter().map(|complaint| complaint.problem.clone()).collect();
         assert_eq!(

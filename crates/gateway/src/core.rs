@@ -121,7 +121,7 @@ fn in_force(version: i64, settings: Settings, listening: &[SocketAddr]) -> InFor
     addresses.extend(listening.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified()));
     addresses.sort_unstable();
     addresses.dedup();
-    let identity = Identity { names, addresses, listening: listening.to_vec() };
+    let identity = Identity { names, addresses, listening: listening.to_vec(), ..Identity::default() };
     InForce { version, hostname, postmaster, identity, dns: Servers::of(&settings.dns), settings }
 }
 

@@ -35,4 +35,4 @@ pub use reply::{Reply, ReplyError};
 pub use stage::Stage;
 pub use status::{EnhancedStatus, Status};
 pub use time::Time;
-pub use visit::{Deal, End, Fault, Refusal, Visit};
+pub use visit::{Carried, Deal, End, Fault, Refusal, Return, Visit};

@@ -1,6 +1,6 @@
 //! Visit: one client's connection to a listener, as a record from which findings are made.
 
-use crate::{Listener, Reply, Said, Stage, Time, TlsHello, TlsUse, dns};
+use crate::{AuditId, Listener, Reply, Said, Stage, Time, TlsHello, TlsUse, Via, dns};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -86,6 +86,60 @@ pub struct Deal {
     pub size: u64,
 }
 
+/// One host that this gateway handed a message to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    pub message: AuditId,
+    pub at: Time,
+    pub host: String,
+    pub address: IpAddr,
+    pub port: u16,
+    pub via: Via,
+    /// The routing rule, in words.
+    pub rule: String,
+    /// As handed over, aliases replaced; at most twenty.
+    pub recipients: Vec<String>,
+    /// Better hosts that failed before it, each with its failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_before: Vec<String>,
+    /// It came back later.
+    #[serde(default)]
+    pub returned: bool,
+}
+
+/// A message that came back: it bears this gateway's own trace for the recipient that it comes for again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Return {
+    /// As given now.
+    pub recipient: String,
+    /// What is known of the pass before: its Audit ID, when and by which listener it came in, how many passes it was.
+    pub before: AuditId,
+    pub taken: Time,
+    pub listener: Listener,
+    pub pass: u8,
+    /// When it came back.
+    pub at: Time,
+    /// Where it went then, for this recipient. Empty: another Scanner's doing, or this one was started since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<Carried>,
+    /// Where it went in passes before and after that one, oldest first: a ring of several addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_passes: Vec<Carried>,
+    /// Delivered-To, X-Original-To and their like, newest first, at most twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivered_to: Vec<String>,
+    /// Hosts that the Received fields above our own name as `by`, newest first, at most twenty; each as
+    /// `name (from helo [address])`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub between: Vec<String>,
+    /// Recipients of the same domain that the same host took lately and that did not come back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stayed: Vec<String>,
+    /// Other domains whose mail the same host took lately and did not return.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stayed_domains: Vec<String>,
+}
+
 /// One client's connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visit {
@@ -130,6 +184,9 @@ pub struct Visit {
     pub refusals: Vec<Refusal>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deals: Vec<Deal>,
+    /// Messages that came back to this gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returns: Vec<Return>,
     #[serde(default)]
     pub transcript: Vec<Said>,
     #[serde(default)]

@@ -81,6 +81,7 @@ pub(crate) fn scene(text: &str) -> Scene {
             names: vec!["gw.corp.test".parse().unwrap()],
             addresses: vec!["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()],
             listening: vec!["127.0.0.2:25".parse().unwrap()],
+            ..Identity::default()
         },
         settings: Settings::read(&settings)
             .unwrap_or_else(|complaints| panic!("settings of the scene: {complaints:?}")),

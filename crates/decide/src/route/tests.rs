@@ -46,6 +46,7 @@ fn own() -> Identity {
         names: vec!["gw.corp.test".parse().unwrap()],
         addresses: vec!["198.51.100.1".parse().unwrap(), "198.51.100.9".parse().unwrap()],
         listening: vec!["127.0.0.2:2525".parse().unwrap(), "198.51.100.1:25".parse().unwrap()],
+        ..Identity::default()
     }
 }
 
