@@ -284,9 +284,8 @@ fn hop(text: &str) -> (String, String) {
 
 /// The hosts that passed a message on since its newest pass here, the newest first, at most twenty: `by (from …)`.
 pub fn between(key: &Key, header: &[u8]) -> Vec<String> {
-    let is_ours = |text: &str| {
-        text.split_once("(trace ").and_then(|(_, rest)| key.read(rest.split(')').next()?)).is_some()
-    };
+    let is_ours =
+        |text: &str| text.split_once("(trace ").and_then(|(_, rest)| key.read(rest.split(')').next()?)).is_some();
     Headers::of(header)
         .filter(|field| field.is("Received"))
         .map(|field| field.text())

@@ -123,7 +123,10 @@ fn a_filter_may_return_each_message_once() {
 #[test]
 fn a_person_may_resend_once() {
     check("inbound a@x.test\n+ Resent-Date: today\ninbound a@x.test", "");
-    check("inbound a@x.test\n+ Resent-Date: today\ninbound a@x.test\n+ Resent-Date: today\ninbound a@x.test", "a@x.test pass 2");
+    check(
+        "inbound a@x.test\n+ Resent-Date: today\ninbound a@x.test\n+ Resent-Date: today\ninbound a@x.test",
+        "a@x.test pass 2",
+    );
     check("+ Resent-Date: today\ninbound a@x.test\ninbound a@x.test", "a@x.test pass 1");
 }
 
@@ -197,7 +200,8 @@ fn the_hosts_between_are_named_up_to_our_own_line() {
 
 #[test]
 fn a_long_path_is_told_from_a_circle() {
-    let path = |hosts: &[&str]| -> String { hosts.iter().map(|host| format!("Received: by {host}; today\r\n")).collect() };
+    let path =
+        |hosts: &[&str]| -> String { hosts.iter().map(|host| format!("Received: by {host}; today\r\n")).collect() };
     assert_eq!(repeats(path(&["a", "b", "c", "d", "a"]).as_bytes()), None);
     assert_eq!(repeats(path(&["a", "localhost", "a", "127.0.0.1", "a", "a"]).as_bytes()), None);
     assert_eq!(repeats(path(&["a", "b", "A", "b", "a", "c"]).as_bytes()), Some("a".to_owned()));
