@@ -179,7 +179,7 @@ pub fn lane(domain: &Domain) -> String {
 pub fn needs(plan: &Plan, own: &Identity, known: &[Answer]) -> Vec<Question> {
     let answers = Answers::new(known, plan.address_family);
     match hosts(plan, own, &answers) {
-        Hosts::Ask(question) => vec![question],
+        Hosts::Ask(questions) => questions,
         Hosts::Known(list) => list
             .hosts
             .iter()
@@ -197,8 +197,9 @@ pub fn resolve(plan: &Plan, own: &Identity, known: &[Answer], shuffle_seed: u64)
     let list = match hosts(plan, own, &answers) {
         Hosts::Known(list) => list,
         Hosts::Failed(status, notes) => return failed(plan, status, notes),
-        Hosts::Ask(question) => {
-            return failed(plan, status::DNS_FAILED.with(format!("{question} was not asked")), Vec::new());
+        Hosts::Ask(questions) => {
+            let questions = questions.iter().map(Question::to_string).collect::<Vec<_>>().join(", ");
+            return failed(plan, status::DNS_FAILED.with(format!("{questions} was not asked")), Vec::new());
         }
     };
     let destination = destination(plan, &list.hosts);
@@ -246,7 +247,7 @@ struct HostList {
 }
 
 enum Hosts {
-    Ask(Question),
+    Ask(Vec<Question>),
     Known(HostList),
     Failed(Status, Vec<String>),
 }
@@ -275,9 +276,9 @@ fn mx_hosts(domain: &Domain, port: u16, own: &Identity, answers: &Answers<'_>) -
     let question = Question::new(&domain.ascii(), mail::dns::Kind::Mx);
     let mut notes = Vec::new();
     let records = match answers.mx(&question) {
-        Found::NotAsked => return Hosts::Ask(question),
+        Found::NotAsked => return Hosts::Ask(vec![question]),
         Found::Unknown(why) => return Hosts::Failed(status::DNS_FAILED.with(format!("{question}: {why}")), notes),
-        Found::NoName => return Hosts::Failed(status::NO_SUCH_DOMAIN.with(format!("{question}: NXDOMAIN")), notes),
+        Found::NoName => return no_name(domain, port, &question, answers),
         Found::Nothing => {
             notes.push(format!("{domain} has no MX record: its own addresses count (RFC 5321 5.1)"));
             return Hosts::Known(HostList { hosts: vec![MailHost::new(Host::Name(domain.clone()), port, 0)], notes });
@@ -300,6 +301,29 @@ fn mx_hosts(domain: &Domain, port: u16, own: &Identity, answers: &Answers<'_>) -
         }
     }
     Hosts::Known(HostList { hosts, notes })
+}
+
+/// NXDOMAIN speaks of the name, not of the type (RFC 8020 2), but some servers give it for NODATA: the addresses are asked
+/// for before mail is returned for good.
+fn no_name(domain: &Domain, port: u16, question: &Question, answers: &Answers<'_>) -> Hosts {
+    let host = MailHost::new(Host::Name(domain.clone()), port, 0);
+    let wanted = answers.wanted(&host.host);
+    if !wanted.is_empty() {
+        return Hosts::Ask(wanted);
+    }
+    let found = answers.addresses(&host.host);
+    if !found.addresses.is_empty() {
+        let note = format!(
+            "{question}: NXDOMAIN, but {domain} has an address: the negative answer is wrong (RFC 2308, RFC 8020), its own \
+             addresses count"
+        );
+        return Hosts::Known(HostList { hosts: vec![host], notes: vec![note] });
+    }
+    let status = match found.why {
+        Some(Why::Unknown(why)) => status::DNS_FAILED.with(format!("{question}: NXDOMAIN, {why}")),
+        _ => status::NO_SUCH_DOMAIN.with(format!("{question}: NXDOMAIN")),
+    };
+    Hosts::Failed(status, Vec::new())
 }
 
 /// One MX record. A null MX among others means nothing (RFC 7505 3).

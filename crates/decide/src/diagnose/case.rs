@@ -60,6 +60,13 @@ impl<'a> Case<'a> {
         self.tries().iter().any(delivered)
     }
 
+    /// The host that took the message for all recipients, nothing refused: only then is an oddity on the way no cause of
+    /// a failure.
+    pub fn went_through(&self) -> Option<&'a HostTry> {
+        let last = self.last().filter(|last| delivered(last) && last.failure.is_none())?;
+        last.rcpt.iter().all(|said| said.reply.is_positive()).then_some(last)
+    }
+
     /// Refusals that a peer spoke, in the order spoken: `(host, stage, reply)`. 4xx and 5xx alike.
     pub fn refusals(&self) -> Vec<(&'a HostTry, Stage, &'a Reply)> {
         let mut all = Vec::new();

@@ -111,6 +111,22 @@ fn a_domain_without_mx_is_its_own_mail_host() {
 }
 
 #[test]
+fn nxdomain_for_the_mx_of_a_name_that_has_an_address_is_not_believed() {
+    check(
+        "x.test MX nxdomain ; x.test A 192.0.2.1 ; x.test AAAA nxdomain",
+        "0 x.test 192.0.2.1:25 | x.test MX: NXDOMAIN, but x.test has an address: the negative answer is wrong (RFC 2308, RFC 8020), its own addresses count",
+    );
+    check(
+        "x.test MX nxdomain ; x.test A servfail ; x.test AAAA nxdomain",
+        "421 4.4.4 [internal] domain does not resolve (resolver failed): x.test MX: NXDOMAIN, x.test A: SERVFAIL",
+    );
+    check(
+        "x.test MX nxdomain ; x.test A 10.0.0.1",
+        "551 5.4.6 [internal] private or loopback address: x.test: x.test [10.0.0.1] (preference 0): private or loopback address",
+    );
+}
+
+#[test]
 fn an_mx_that_leads_nowhere_is_no_reason_to_try_the_domain_itself() {
     check(
         "x.test MX 10 a.test ; a.test A nxdomain ; a.test AAAA nxdomain ; x.test A 192.0.2.1",

@@ -1,8 +1,87 @@
 //! DNS: records that are wrong, missing or cannot be read, at their end or at ours.
 
+mod broken_nxdomain;
+mod domain_missing;
+mod implicit_mx_web_host;
+mod mx_cname;
+mod mx_ip_literal;
+mod mx_private_address;
 mod mx_target_missing;
+mod next_hop_missing;
+mod no_mail_host;
+mod null_mx;
+mod null_mx_invalid;
+mod servfail;
 
-use crate::diagnose::Rule;
+use crate::diagnose::{Case, Rule};
+use mail::dns::{Answer, Data, Kind, Outcome};
+use mail::{Attempt, Via};
 
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[mx_target_missing::RULE];
+pub(super) const RULES: &[Rule] = &[
+    null_mx::RULE,
+    mx_private_address::RULE,
+    mx_ip_literal::RULE,
+    mx_cname::RULE,
+    mx_target_missing::RULE,
+    next_hop_missing::RULE,
+    broken_nxdomain::RULE,
+    implicit_mx_web_host::RULE,
+    null_mx_invalid::RULE,
+    no_mail_host::RULE,
+    domain_missing::RULE,
+    servfail::RULE,
+];
+
+/// An attempt whose hosts the recipients' domain names in DNS.
+fn by_mx<'a>(case: &Case<'a>) -> Option<&'a Attempt> {
+    case.attempt().filter(|attempt| attempt.via == Via::Mx)
+}
+
+/// The MX records of the recipients' domain: the answer, and preference and host of each, without the final dot.
+fn mx_records<'a>(case: &Case<'a>) -> Option<(&'a Answer, Vec<(u16, &'a str)>)> {
+    let answer = case.dns(&by_mx(case)?.domain, Kind::Mx)?;
+    let record = |data: &'a Data| {
+        if let Data::Mx { preference, host } = data { Some((*preference, host.trim_end_matches('.'))) } else { None }
+    };
+    Some((answer, answer.data().filter_map(record).collect()))
+}
+
+/// The name at the end of the CNAMEs of an answer, if there are any.
+fn canonical(answer: &Answer) -> Option<&str> {
+    answer.records.iter().rev().find_map(|record| match &record.data {
+        Data::Name(name) if record.kind == Kind::Cname => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// That there is nothing: `does not exist (NXDOMAIN)`, `has no A and no AAAA record`; `None` if that is not known.
+fn absence(case: &Case<'_>, name: &str) -> Option<&'static str> {
+    let outcome = |kind| case.dns(name, kind).map(|answer| &answer.outcome);
+    match (outcome(Kind::A), outcome(Kind::Aaaa)) {
+        (Some(Outcome::NoName), None | Some(Outcome::NoName)) | (None, Some(Outcome::NoName)) => {
+            Some("does not exist (NXDOMAIN)")
+        }
+        (Some(Outcome::NoName | Outcome::NoData), Some(Outcome::NoName | Outcome::NoData)) => {
+            Some("has neither an A nor an AAAA record (NODATA)")
+        }
+        (Some(Outcome::NoData), None) => Some("has no A record (NODATA)"),
+        (None, Some(Outcome::NoData)) => Some("has no AAAA record (NODATA)"),
+        _ => None,
+    }
+}
+
+/// The answers about the addresses of a name, as evidence.
+fn address_facts(case: &Case<'_>, name: &str) -> Vec<String> {
+    [Kind::A, Kind::Aaaa].into_iter().filter_map(|kind| case.dns(name, kind)).map(Answer::summary).collect()
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed<T: ToString>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(T::to_string).collect();
+    match items.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}

@@ -1,58 +1,66 @@
 //! The MX names a host that has no address.
 
+use super::{absence, address_facts, by_mx, listed, mx_records};
 use crate::diagnose::{Answer, Case, rule};
-use mail::dns::{Data, Kind};
-use mail::{Actor, Confidence, Finding, Why};
+use mail::{Actor, Confidence, Finding, Retry, Severity, Why};
 
 rule! {
     /// MX target does not exist
     ///
-    /// Every host that the domain's MX records name lacks an address: the name does not exist (NXDOMAIN) or has neither A nor
-    /// AAAA (NODATA). A typing error in the zone, a host that was removed, or a missing final dot, after which the name server
-    /// appends the zone's name once more (`mx.example.org.example.org`).
+    /// Hosts that the domain's MX records name lack an address: the name does not exist (NXDOMAIN) or has neither A nor AAAA
+    /// (NODATA). A typing error in the zone, a host that was removed, or a missing final dot, after which the name server
+    /// appends the zone's name once more (`mx.example.org.example.org`). If this is so for every MX, no mail can be delivered;
+    /// if another MX takes the mail, it is a warning.
     ///
     /// The owner of the domain must correct the MX record. Until then no mail server can deliver there.
     "dns.mx_target_missing", find
 }
 
 fn find(case: &Case<'_>) -> Answer {
-    let Some(attempt) = case.attempt().filter(|attempt| attempt.tries.is_empty()) else { return Answer::No };
-    let Some(mx) = case.dns(&attempt.domain, Kind::Mx) else { return Answer::No };
-    let targets: Vec<&str> = mx
-        .data()
-        .filter_map(|data| if let Data::Mx { host, .. } = data { Some(host.as_str()) } else { None })
-        .filter(|host| !host.is_empty())
-        .collect();
-    let is_missing = |host: &&str| {
-        case.has_no_address(host)
-            && attempt.dropped.iter().any(|dropped| dropped.host == **host && matches!(dropped.why, Why::NoAddress(_)))
-    };
-    let (Some(first), true) = (targets.first(), targets.iter().all(is_missing)) else { return Answer::No };
+    let (Some(attempt), Some((mx, records))) = (by_mx(case), mx_records(case)) else { return Answer::No };
     let domain = &attempt.domain;
-    let states = |host: &str| {
-        let answer = case.dns(host, Kind::A)?;
-        Some(if answer.outcome == mail::dns::Outcome::NoName {
-            "does not exist (NXDOMAIN)"
-        } else {
-            "has no address (NODATA)"
-        })
+    let targets: Vec<(u16, &str)> = records.into_iter().filter(|(_, host)| !host.is_empty()).collect();
+    let is_missing = |host: &str| {
+        attempt.dropped.iter().any(|dropped| dropped.host == host && matches!(dropped.why, Why::NoAddress(_)))
     };
-    let doubled = targets.iter().find(|host| host.ends_with(&format!(".{domain}.{domain}")));
-    let which = if targets.len() == 1 { "only MX".to_owned() } else { format!("{} MX hosts, such as", targets.len()) };
-    let mut sentence = format!("{domain}'s {which} {first} {}", states(first).unwrap_or("has no address"));
-    if doubled.is_some() {
-        sentence.push_str("; the doubled zone name shows a missing final dot in the zone file");
-    }
-    let mut finding = Finding::new("dns.mx_target_missing", Actor::TheirDns, sentence + ".")
-        .confidence(Confidence::Proven)
+    let missing: Vec<(u16, &str)> = targets.iter().copied().filter(|(_, host)| is_missing(host)).collect();
+    let Some((preference, first)) = missing.first().copied() else { return Answer::No };
+    let Some(lacks) = absence(case, first) else { return Answer::No };
+    let doubled = missing.iter().map(|(_, host)| *host).find(|host| host.ends_with(&format!(".{domain}.{domain}")));
+    let dot = if doubled.is_some() { "; the doubled zone name shows a missing final dot in the zone file" } else { "" };
+    let all = missing.len() == targets.len();
+    let finding = match case.went_through() {
+        Some(took) if !all => {
+            let sentence = format!(
+                "{domain}'s MX {first} (preference {preference}) {lacks}{dot}; {} took the message instead.",
+                took.host
+            );
+            Finding::new("dns.mx_target_missing", Actor::TheirDns, sentence)
+                .severity(Severity::Warning)
+                .retry(Retry::NotNeeded)
+        }
+        _ if all && attempt.tries.is_empty() => {
+            let sentence = if missing.len() == 1 {
+                format!("{domain}'s only MX {first} {lacks}{dot}.")
+            } else {
+                let names: Vec<&str> = missing.iter().map(|(_, host)| *host).collect();
+                format!("None of {domain}'s MX hosts {} has an address: {first} {lacks}{dot}.", listed(&names))
+            };
+            Finding::new("dns.mx_target_missing", Actor::TheirDns, sentence)
+        }
+        _ => return Answer::No,
+    };
+    // Of one family only, because the settings want no other: the other one may exist.
+    let is_known = missing.iter().all(|(_, host)| case.has_no_address(host));
+    let mut finding = finding
+        .confidence(if is_known { Confidence::Proven } else { Confidence::Likely })
         .evidence(mx.summary())
         .disproof(format!("an A or AAAA record of {first} at the domain's own name servers"));
-    for host in &targets {
-        for kind in [Kind::A, Kind::Aaaa] {
-            finding.evidence.extend(case.dns(host, kind).map(mail::dns::Answer::summary));
-        }
+    finding.evidence.extend(missing.iter().flat_map(|(_, host)| address_facts(case, host)));
+    if !is_known {
+        finding = finding.fix("Set delivery.address_family to \"any\", so that the other family is asked for as well.");
     }
-    let right = doubled.map(|host| host.trim_end_matches(&format!(".{domain}")).to_owned());
+    let right = doubled.and_then(|host| host.strip_suffix(&format!(".{domain}")));
     finding
         .fix(match right {
             Some(name) => format!("The owner of {domain} puts a final dot behind the name in the MX record: `{name}.`"),
@@ -80,6 +88,37 @@ mod tests {
     }
 
     #[test]
+    fn several_hosts_without_address() {
+        check(
+            "to a@typo.test
+             dns typo.test MX: 10 a.typo.test, 20 b.typo.test
+             dns a.typo.test A: NODATA
+             dns a.typo.test AAAA: NODATA
+             dns b.typo.test A: NXDOMAIN
+             dns b.typo.test AAAA: NXDOMAIN
+             dropped a.typo.test - 10 no-address NODATA
+             dropped b.typo.test - 20 no-address NXDOMAIN",
+            "dns.mx_target_missing: None of typo.test's MX hosts a.typo.test and b.typo.test has an address: a.typo.test has \
+             neither an A nor an AAAA record (NODATA).",
+        );
+    }
+
+    #[test]
+    fn a_missing_host_beside_one_that_took_the_mail_is_a_warning() {
+        check(
+            "to a@typo.test
+             dns typo.test MX: 10 old.typo.test, 20 b.typo.test
+             dns old.typo.test A: NXDOMAIN
+             dns old.typo.test AAAA: NXDOMAIN
+             dropped old.typo.test - 10 no-address NXDOMAIN
+             try b.typo.test 127.0.0.11
+               final 250 ok",
+            "dns.mx_target_missing: typo.test's MX old.typo.test (preference 10) does not exist (NXDOMAIN); b.typo.test took the \
+             message instead.",
+        );
+    }
+
+    #[test]
     fn a_lookup_that_failed_is_not_a_missing_address() {
         check(
             "to a@typo.test
@@ -87,7 +126,7 @@ mod tests {
              dns mx.typo.test A: FAIL SERVFAIL
              dns mx.typo.test AAAA: NODATA
              dropped mx.typo.test - 10 unknown SERVFAIL",
-            "unknown",
+            "dns.servfail",
         );
     }
 }
