@@ -2,6 +2,7 @@
 //!
 //! - [`dns`]: a scripted DNS server, recursive resolver and authority at once;
 //! - [`peer`]: scripted SMTP servers, well-behaved unless the script says otherwise;
+//! - [`proxy`]: TCP forwarders that play a NAT, a load balancer, a slow or a broken path;
 //! - [`client`]: a scripted SMTP client with a source address of its own;
 //! - [`scenario`]: a TOML file that sets all of these around the real gateway, and says what must happen.
 //!
@@ -10,9 +11,11 @@
 
 pub mod client;
 pub mod complaint;
+mod date;
 pub mod dns;
 mod glob;
 pub mod peer;
+pub mod proxy;
 pub mod scenario;
 pub mod span;
 pub mod when;

@@ -7,7 +7,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::SOA},
 };
 
-use super::zone::{Rule, What, Word, Zone};
+use super::zone::{Circumstances, Rule, What, Word, Zone};
 
 /// RFC 1034 3.6.2 warns of CNAME loops: real resolvers stop after 8 to 16 links.
 const LINKS_MAX: usize = 12;
@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) answers: Vec<Record>,
     pub(super) authorities: Vec<Record>,
     pub(super) silent: bool,
+    /// Close a TCP connection in place of an answer.
+    pub(super) close: bool,
     pub(super) truncate: bool,
     pub(super) authentic: bool,
     pub(super) delay: Duration,
@@ -31,13 +33,15 @@ pub(super) struct Plan {
 
 impl Zone {
     /// The answer to a question, following CNAMEs as a recursive resolver does.
-    pub(super) fn plan(&self, counts: &mut Counts, name: &Name, kind: RecordType) -> Plan {
+    pub(super) fn plan(&self, counts: &mut Counts, name: &Name, circumstances: &Circumstances) -> Plan {
+        let kind = circumstances.asked;
         let mut plan = Plan {
             number: 0,
             rcode: ResponseCode::NoError,
             answers: Vec::new(),
             authorities: Vec::new(),
             silent: false,
+            close: false,
             truncate: false,
             authentic: false,
             delay: Duration::ZERO,
@@ -51,7 +55,7 @@ impl Zone {
             if plan.number == 0 {
                 plan.number = *number;
             }
-            next = self.link(&mut plan, &owner, kind, *number);
+            next = self.link(&mut plan, &owner, circumstances, *number);
         }
         let negative =
             plan.answers.iter().all(|record| record.record_type() == RecordType::CNAME) && kind != RecordType::CNAME;
@@ -62,9 +66,12 @@ impl Zone {
     }
 
     /// One owner's part of the answer; gives the name to go on with if it is an alias.
-    fn link(&self, plan: &mut Plan, owner: &Name, kind: RecordType, number: u32) -> Option<Name> {
-        let rules = self.rules_of(owner);
-        if rules.is_empty() {
+    fn link(&self, plan: &mut Plan, owner: &Name, circumstances: &Circumstances, number: u32) -> Option<Name> {
+        let kind = circumstances.asked;
+        let mut rules = self.rules_of(owner);
+        let listed = !rules.is_empty();
+        rules.retain(|rule| rule.conditions.iter().all(|condition| condition.holds(circumstances)));
+        if !listed {
             plan.rcode = ResponseCode::NXDomain;
             return None;
         }
@@ -127,22 +134,36 @@ impl Plan {
             Word::ServFail => self.rcode = ResponseCode::ServFail,
             Word::NxDomain => self.rcode = ResponseCode::NXDomain,
             Word::Refused => self.rcode = ResponseCode::Refused,
+            Word::NotImp => self.rcode = ResponseCode::NotImp,
+            Word::FormErr => self.rcode = ResponseCode::FormErr,
             Word::NoData => {}
             Word::Timeout => self.silent = true,
+            Word::Close => self.close = true,
             Word::Truncate => self.truncate = true,
             Word::Delay(delay) => self.delay = *delay,
             Word::Authentic => self.authentic = true,
             Word::ExtendedError(code, text) => self.extended_error = Some((*code, text.clone())),
         }
-        matches!(word, Word::ServFail | Word::NxDomain | Word::Refused | Word::NoData | Word::Timeout)
+        match word {
+            Word::Truncate | Word::Delay(_) | Word::Authentic | Word::ExtendedError(..) | Word::Close => false,
+            Word::ServFail
+            | Word::NxDomain
+            | Word::Refused
+            | Word::NotImp
+            | Word::FormErr
+            | Word::NoData
+            | Word::Timeout => true,
+        }
     }
 }
 
-/// The data of one type for this question number. Numbered lines that fit stand in place of those without a number.
+/// The data of one type for this question number. Lines with a number or a condition, if they fit, stand in place of those
+/// without.
 fn data(rules: &[&Rule], kind: RecordType, number: u32) -> Vec<(u32, RData)> {
     let fitting = |numbered: bool| -> Vec<(u32, RData)> {
         let fits = |rule: &&&Rule| {
-            of_kind(rule, kind) && rule.when.fits(number) && (rule.when != crate::When::Always) == numbered
+            let special = rule.when != crate::When::Always || !rule.conditions.is_empty();
+            of_kind(rule, kind) && rule.when.fits(number) && special == numbered
         };
         let value = |rule: &&Rule| match &rule.what {
             What::Data { ttl_s, data } => Some((*ttl_s, data.clone())),
@@ -170,12 +191,29 @@ mod tests {
     /// `question` is `NAME TYPE`, asked `times` times; gives the last answer as `RCODE record record`.
     fn ask(zone: &str, question: &str, times: u32) -> String {
         let zone: Zone = zone.parse().unwrap();
-        let (name, kind) = question.split_once(' ').unwrap();
-        let name = super::super::record::name(name).unwrap();
+        let mut words = question.split(' ');
+        let name = super::super::record::name(words.next().unwrap()).unwrap();
+        let mut circumstances = Circumstances {
+            cd: false,
+            dnssec: false,
+            edns: false,
+            rd: true,
+            tcp: false,
+            buffer: 512,
+            asked: words.next().unwrap().parse().unwrap(),
+        };
+        for word in words {
+            match word {
+                "cd" => circumstances.cd = true,
+                "do" => (circumstances.dnssec, circumstances.edns) = (true, true),
+                "tcp" => circumstances.tcp = true,
+                size => (circumstances.buffer, circumstances.edns) = (size.parse().unwrap(), true),
+            }
+        }
         let mut counts = Counts::new();
         let mut last = String::new();
         for _ in 0..times {
-            let plan = zone.plan(&mut counts, &name, kind.parse().unwrap());
+            let plan = zone.plan(&mut counts, &name, &circumstances);
             last = if plan.silent { "silent".to_owned() } else { format!("{:?}", plan.rcode) };
             for record in plan.answers {
                 last += &format!(" {}={}", text(&record.name), record.data);
@@ -218,6 +256,33 @@ mod tests {
         assert_eq!(ask(zone, "a.test A", 1), "ServFail");
         assert_eq!(ask(zone, "a.test A", 2), "NoError a.test=127.0.0.1");
         assert_eq!(ask(zone, "a.test A", 4), "NoError a.test=127.0.0.3");
+    }
+
+    #[test]
+    fn conditions_choose_the_answer() {
+        let bogus = "b.test ANY cd=no !SERVFAIL\nb.test MX 10 mx.b.test";
+        assert_eq!(ask(bogus, "b.test MX", 1), "ServFail");
+        assert_eq!(ask(bogus, "b.test MX cd", 1), "NoError b.test=10 mx.b.test.");
+        let edns = "o.test A edns=yes !TIMEOUT\no.test A 127.0.0.1";
+        assert_eq!(ask(edns, "o.test A 1232", 1), "silent");
+        assert_eq!(ask(edns, "o.test A", 1), "NoError o.test=127.0.0.1");
+        let large = "l.test ANY via=udp do=yes buffer>1472 !TIMEOUT\nl.test A 127.0.0.1";
+        assert_eq!(ask(large, "l.test A do 4096", 1), "silent");
+        assert!(ask(large, "l.test A do 1232", 1).starts_with("NoError"));
+        assert!(ask(large, "l.test A 4096", 1).starts_with("NoError"));
+        assert!(ask(large, "l.test A do 4096 tcp", 1).starts_with("NoError"));
+    }
+
+    #[test]
+    fn a_question_for_any_can_be_refused_alone() {
+        let zone = "a.test ANY asked=ANY !NOTIMP\na.test A 127.0.0.1";
+        assert_eq!(ask(zone, "a.test ANY", 1), "NotImp");
+        assert_eq!(ask(zone, "a.test A", 1), "NoError a.test=127.0.0.1");
+    }
+
+    #[test]
+    fn a_line_whose_condition_fails_still_lists_the_name() {
+        assert_eq!(ask("a.test A cd=yes 127.0.0.1", "a.test A", 1), "NoError");
     }
 
     #[test]

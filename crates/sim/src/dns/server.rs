@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     Asked, Transport, Zone,
     answer::{Counts, Plan, text},
+    zone::Circumstances,
 };
 
 /// RFC 1035 4.2.1: what fits into UDP without EDNS.
@@ -39,7 +40,15 @@ const ASKED_MAX: usize = 100_000;
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What to do about one question.
+#[derive(Debug)]
+enum Deed {
+    Answer(Vec<u8>, Duration),
+    Silence,
+    Close,
 }
 
 #[derive(Debug)]
@@ -59,12 +68,12 @@ impl Server {
     pub async fn start(address: SocketAddr, zone: Zone) -> io::Result<Self> {
         let (udp, tcp) = bind(address).await?;
         let address = udp.local_addr()?;
+        // Taken and let go, so that a foreign listener at this address is noticed.
+        let tcp = Some(tcp).filter(|_| !zone.tcp_refused);
         let book = Mutex::new(Book { zone, counts: Counts::new(), asked: Vec::new() });
         let shared = Arc::new(Shared { book });
-        let tasks = [
-            tokio::spawn(serve_udp(Arc::new(udp), Arc::clone(&shared))),
-            tokio::spawn(serve_tcp(tcp, Arc::clone(&shared))),
-        ];
+        let mut tasks = vec![tokio::spawn(serve_udp(Arc::new(udp), Arc::clone(&shared)))];
+        tasks.extend(tcp.map(|tcp| tokio::spawn(serve_tcp(tcp, Arc::clone(&shared)))));
         Ok(Self { address, shared, tasks })
     }
 
@@ -119,7 +128,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
         // An error here is about one datagram (an ICMP answer to an earlier one), not about the socket.
         let Ok((size, client)) = socket.recv_from(&mut buffer).await else { continue };
         while answers.try_join_next().is_some() {}
-        let Some((answer, delay)) = shared.answer(&buffer[..size], Transport::Udp, client) else { continue };
+        let Deed::Answer(answer, delay) = shared.answer(&buffer[..size], Transport::Udp, client) else { continue };
         let socket = Arc::clone(&socket);
         answers.spawn(async move {
             tokio::time::sleep(delay).await;
@@ -149,7 +158,11 @@ async fn talk_tcp(mut stream: TcpStream, client: SocketAddr, shared: &Shared) ->
         let size = timeout(TCP_IDLE, stream.read_u16()).await??;
         let mut question = vec![0; size.into()];
         timeout(TCP_IDLE, stream.read_exact(&mut question)).await??;
-        let Some((answer, delay)) = shared.answer(&question, Transport::Tcp, client) else { continue };
+        let (answer, delay) = match shared.answer(&question, Transport::Tcp, client) {
+            Deed::Answer(answer, delay) => (answer, delay),
+            Deed::Silence => continue,
+            Deed::Close => return Ok(()),
+        };
         tokio::time::sleep(delay).await;
         let size = u16::try_from(answer.len()).map_err(io::Error::other)?;
         stream.write_all(&[&size.to_be_bytes(), answer.as_slice()].concat()).await?;
@@ -162,8 +175,12 @@ impl Shared {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes of the answer and how long to wait before sending them; none if there shall be no answer.
-    fn answer(&self, bytes: &[u8], transport: Transport, client: SocketAddr) -> Option<(Vec<u8>, Duration)> {
+    /// The bytes of the answer and how long to wait before sending them, if there shall be one.
+    fn answer(&self, bytes: &[u8], transport: Transport, client: SocketAddr) -> Deed {
+        self.answered(bytes, transport, client).unwrap_or(Deed::Silence)
+    }
+
+    fn answered(&self, bytes: &[u8], transport: Transport, client: SocketAddr) -> Option<Deed> {
         let request = Message::from_vec(bytes).ok()?;
         if request.metadata.message_type != MessageType::Query {
             return None;
@@ -171,11 +188,21 @@ impl Shared {
         let question = request.queries.first().filter(|_| request.metadata.op_code == OpCode::Query);
         let Some(question) = question else {
             let error = Message::error_msg(request.metadata.id, request.metadata.op_code, ResponseCode::NotImp);
-            return Some((error.to_vec().ok()?, Duration::ZERO));
+            return Some(Deed::Answer(error.to_vec().ok()?, Duration::ZERO));
         };
         let mut book = self.book();
         let Book { zone, counts, .. } = &mut *book;
-        let plan = zone.plan(counts, question.name(), question.query_type());
+        let edns = request.edns.as_ref();
+        let circumstances = Circumstances {
+            cd: request.metadata.checking_disabled,
+            dnssec: edns.is_some_and(|edns| edns.flags().dnssec_ok),
+            edns: edns.is_some(),
+            rd: request.metadata.recursion_desired,
+            tcp: transport == Transport::Tcp,
+            buffer: edns.map_or(UDP_SIZE, |edns| edns.max_payload().max(UDP_SIZE)),
+            asked: question.query_type(),
+        };
+        let plan = zone.plan(counts, question.name(), &circumstances);
         let response = respond(&request, &plan);
         let (response, bytes) = cut(response, &request, &plan, transport)?;
         if book.asked.len() < ASKED_MAX {
@@ -189,7 +216,10 @@ impl Shared {
                 at: SystemTime::now(),
             });
         }
-        (!plan.silent).then_some((bytes, plan.delay))
+        if plan.close && transport == Transport::Tcp {
+            return Some(Deed::Close);
+        }
+        (!plan.silent).then_some(Deed::Answer(bytes, plan.delay))
     }
 }
 

@@ -11,6 +11,8 @@ use crate::{Complaint, Span, When};
 #[derive(Debug, Clone, Default)]
 pub struct Zone {
     pub(super) rules: Vec<Rule>,
+    /// `$TCP refuse`: nobody listens on TCP.
+    pub(super) tcp_refused: bool,
 }
 
 /// One line of a zone.
@@ -21,7 +23,40 @@ pub(super) struct Rule {
     /// `ANY` in the line of a word means every type.
     pub(super) kind: RecordType,
     pub(super) when: When,
+    /// All must hold.
+    pub(super) conditions: Vec<Condition>,
     pub(super) what: What,
+}
+
+/// Something about the question, apart from its name and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// `cd=yes`: checking disabled (RFC 4035 3.2.2).
+    Cd(bool),
+    /// `do=yes`: DNSSEC data are wanted (RFC 3225).
+    Do(bool),
+    /// `edns=yes`: the question has an OPT record.
+    Edns(bool),
+    /// `rd=yes`: recursion is desired, as from a stub; a diagnosis at an authoritative server asks without.
+    Rd(bool),
+    /// `via=tcp`
+    Tcp(bool),
+    /// `buffer>1232` and `buffer<=1232`: what the client says it takes over UDP; 512 without EDNS.
+    BufferOver(u16, bool),
+    /// `asked=ANY`: the type of the question itself. `ANY` in the place of the type stands for every type.
+    Asked(RecordType),
+}
+
+/// What conditions are held against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    pub(super) cd: bool,
+    pub(super) dnssec: bool,
+    pub(super) edns: bool,
+    pub(super) rd: bool,
+    pub(super) tcp: bool,
+    pub(super) buffer: u16,
+    pub(super) asked: RecordType,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +72,11 @@ pub(super) enum Word {
     NxDomain,
     NoData,
     Refused,
+    NotImp,
+    FormErr,
     Timeout,
+    /// Over TCP the connection is closed without an answer.
+    Close,
     /// TC=1 and nothing else over UDP, the whole answer over TCP.
     Truncate,
     Delay(Duration),
@@ -75,18 +114,23 @@ impl FromStr for Zone {
     type Err = Complaint;
 
     fn from_str(text: &str) -> Result<Self, Complaint> {
-        let mut rules = Vec::new();
+        let mut zone = Self::default();
         for (at, line) in text.lines().enumerate() {
             let words = words(line).map_err(|what| Complaint::new(at + 1, what))?;
-            if !words.is_empty() {
-                rules.extend(rules_of(&words).map_err(|what| Complaint::new(at + 1, what))?);
+            match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                [] => {}
+                ["$TCP", "refuse"] => zone.tcp_refused = true,
+                [word, ..] if word.starts_with('$') => {
+                    return Err(Complaint::new(at + 1, "the only line of this kind is `$TCP refuse`"));
+                }
+                _ => zone.rules.extend(rules_of(&words).map_err(|what| Complaint::new(at + 1, what))?),
             }
         }
-        Ok(Self { rules })
+        Ok(zone)
     }
 }
 
-/// `owner [TTL] [IN] TYPE [#N] data…` or `owner TYPE [#N] !WORD…`; several words make several rules.
+/// `owner [TTL] [IN] TYPE [CONDITION…] [#N] data…` or `… !WORD…`; several words make several rules.
 fn rules_of(words: &[String]) -> Result<Vec<Rule>, String> {
     let (owner, mut rest) = words.split_first().ok_or("no owner")?;
     record::name(owner)?;
@@ -102,16 +146,27 @@ fn rules_of(words: &[String]) -> Result<Vec<Rule>, String> {
     }
     let (kind, mut rest) = rest.split_first().ok_or("expected `owner TYPE data`")?;
     let kind = kind_of(kind)?;
-    let when = rest.first().and_then(|word| When::parse(word));
-    if when.is_some() {
-        rest = &rest[1..];
+    let (mut when, mut conditions) = (None, Vec::new());
+    while let Some((word, more)) = rest.split_first() {
+        match (When::parse(word), Condition::parse(word)) {
+            (Some(number), _) if when.is_none() => when = Some(number),
+            (None, Some(condition)) => conditions.push(condition?),
+            _ => break,
+        }
+        rest = more;
     }
     let what = match rest.first() {
         Some(word) if word.starts_with('!') => misbehaviour(rest)?.into_iter().map(What::Word).collect(),
         _ => vec![What::Data { ttl_s, data: record::parse(kind, rest)? }],
     };
     let owner = owner.trim_end_matches('.').to_ascii_lowercase();
-    let rule = |what| Rule { owner: owner.clone(), kind, when: when.unwrap_or(When::Always), what };
+    let rule = |what| Rule {
+        owner: owner.clone(),
+        kind,
+        when: when.unwrap_or(When::Always),
+        conditions: conditions.clone(),
+        what,
+    };
     Ok(what.into_iter().map(rule).collect())
 }
 
@@ -131,6 +186,9 @@ fn misbehaviour(words: &[String]) -> Result<Vec<Word>, String> {
             "!NXDOMAIN" => Word::NxDomain,
             "!NODATA" => Word::NoData,
             "!REFUSED" => Word::Refused,
+            "!NOTIMP" => Word::NotImp,
+            "!FORMERR" => Word::FormErr,
+            "!CLOSE" => Word::Close,
             "!TIMEOUT" => Word::Timeout,
             "!TRUNCATE" => Word::Truncate,
             "!AD" => Word::Authentic,
@@ -141,12 +199,51 @@ fn misbehaviour(words: &[String]) -> Result<Vec<Word>, String> {
             }
             other => {
                 return Err(format!(
-                    "\"{other}\" is none of !SERVFAIL !NXDOMAIN !NODATA !REFUSED !TIMEOUT !TRUNCATE !DELAY !AD !EDE"
+                    "\"{other}\" is none of !SERVFAIL !NXDOMAIN !NODATA !REFUSED !NOTIMP !FORMERR !TIMEOUT !CLOSE !TRUNCATE !DELAY !AD !EDE"
                 ));
             }
         });
     }
     Ok(found)
+}
+
+impl Condition {
+    /// None if the word is no condition at all; a TXT record may well have `x=y` as its data, in quotes or not.
+    fn parse(word: &str) -> Option<Result<Self, String>> {
+        if let Some(number) = word.strip_prefix("buffer>") {
+            return Some(number.parse().map(|size| Self::BufferOver(size, true)).map_err(|_| no_number(word)));
+        }
+        if let Some(number) = word.strip_prefix("buffer<=") {
+            return Some(number.parse().map(|size| Self::BufferOver(size, false)).map_err(|_| no_number(word)));
+        }
+        let (key, value) = word.split_once('=')?;
+        let flag = value == "yes";
+        match (key, value) {
+            ("cd", "yes" | "no") => Some(Ok(Self::Cd(flag))),
+            ("do", "yes" | "no") => Some(Ok(Self::Do(flag))),
+            ("edns", "yes" | "no") => Some(Ok(Self::Edns(flag))),
+            ("rd", "yes" | "no") => Some(Ok(Self::Rd(flag))),
+            ("via", "tcp" | "udp") => Some(Ok(Self::Tcp(value == "tcp"))),
+            ("asked", kind) => Some(kind_of(kind).map(Self::Asked)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn holds(&self, question: &Circumstances) -> bool {
+        match self {
+            Self::Cd(wanted) => question.cd == *wanted,
+            Self::Do(wanted) => question.dnssec == *wanted,
+            Self::Edns(wanted) => question.edns == *wanted,
+            Self::Rd(wanted) => question.rd == *wanted,
+            Self::Tcp(wanted) => question.tcp == *wanted,
+            Self::BufferOver(size, wanted) => (question.buffer > *size) == *wanted,
+            Self::Asked(kind) => question.asked == *kind,
+        }
+    }
+}
+
+fn no_number(word: &str) -> String {
+    format!("\"{word}\": expected a number of octets")
 }
 
 /// Splits at blanks; double quotes hold a word together; `;` and a leading `#` or `//` begin a comment.
@@ -204,6 +301,8 @@ mod tests {
         assert!(complaint("a.test TXT \"x").contains("quoted"));
         assert!(complaint("a.test A #1").contains("A can not have"));
         assert!(complaint("a.test A !DELAY 5").contains("length of time"));
+        assert!(complaint("a.test A buffer>x !TIMEOUT").contains("octets"));
+        assert!(complaint("$ORIGIN test").contains("$TCP refuse"));
     }
 
     #[test]

@@ -177,13 +177,14 @@ impl Shared {
     pub(super) fn keep(self: &Arc<Self>, message: Received) {
         lock(&self.records.received).push(message.clone());
         self.records.arrived.notify_waiters();
-        if self.script.relays.is_empty() || self.records.relayed.fetch_add(1, Ordering::SeqCst) >= relay::RELAYED_MAX {
+        let number = self.records.relayed.fetch_add(1, Ordering::SeqCst);
+        if self.script.relays.is_empty() || number >= relay::RELAYED_MAX {
             return;
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             for line in &shared.script.relays {
-                let outcome = relay::send_on(line, &message, shared.address, &shared.hostname).await;
+                let outcome = relay::send_on(line, &message, shared.address, &shared.hostname, number).await;
                 let told = match outcome {
                     Ok(None) => continue,
                     Ok(Some(reply)) => reply,

@@ -2,16 +2,19 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
 
+use tokio::time::timeout;
+
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     Received,
-    act::{self, Say, Then},
+    act::{self, Callout, Say, Then},
     script::{Situation, Tls, Verb},
     server::Shared,
+    tls::{self, Replay},
 };
-use crate::wire::Wire;
+use crate::{client::Client, wire::Wire};
 
 /// Larger contents end the connection.
 const CONTENT_MAX: usize = 256 << 20;
@@ -28,6 +31,8 @@ pub(super) struct Session {
     helo: String,
     tls: bool,
     user: Option<String>,
+    /// The words after the address of the command at hand.
+    parameters: Vec<String>,
     transaction: Transaction,
 }
 
@@ -68,6 +73,7 @@ impl Session {
             helo: String::new(),
             tls: false,
             user: None,
+            parameters: Vec::new(),
             transaction: Transaction::default(),
         }
     }
@@ -83,13 +89,25 @@ impl Session {
         }
         let banner = format!("220 {} ESMTP sim\r\n", self.shared.hostname);
         self.perform(Verb::Banner, "", banner.into_bytes()).await?;
-        while let Some(wire) = &mut self.wire {
-            let Some(line) = wire.line().await? else { break };
+        while let Some(line) = self.next_command().await? {
             let line = String::from_utf8_lossy(&line).into_owned();
             self.shared.records.said(self.connection, &format!("C: {line}"));
             self.command(&line).await?;
         }
         Ok(())
+    }
+
+    /// None at the end; a client that is silent for too long is sent away.
+    async fn next_command(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(wire) = &mut self.wire else { return Ok(None) };
+        let Some((patience, act)) = &self.shared.script.idle else { return wire.line().await };
+        if let Ok(line) = timeout(*patience, wire.line()).await {
+            return line;
+        }
+        let (say, then) = (act.say.clone(), act.then);
+        self.utter(&say, b"").await?;
+        self.end(then).await?;
+        Ok(None)
     }
 
     async fn command(&mut self, line: &str) -> io::Result<()> {
@@ -123,11 +141,11 @@ impl Session {
         let mut lines = vec![self.shared.hostname.clone()];
         if verb == Verb::Ehlo {
             lines.extend(script.caps.iter().cloned());
-            if matches!(script.tls, Tls::Offered | Tls::Garbage) && !self.tls {
+            if script.tls.offered() && !self.tls {
                 lines.push("STARTTLS".to_owned());
             }
-            if script.user.is_some() {
-                lines.push("AUTH PLAIN LOGIN".to_owned());
+            if script.user.as_ref().is_some_and(|user| self.tls || !user.needs_tls) {
+                lines.push(format!("AUTH {}", script.mechanisms));
             }
         }
         let usual = act::lines("250", &lines.iter().map(String::as_str).collect::<Vec<_>>());
@@ -138,6 +156,7 @@ impl Session {
         let (address, parameters) = path(rest);
         let usual =
             if self.transaction.sender.is_some() { "503 5.5.1 nested MAIL\r\n" } else { "250 2.1.0 sender ok\r\n" };
+        self.parameters = parameters.clone();
         if self.perform(Verb::Mail, &address, usual.into()).await?.is(2) {
             self.transaction = Transaction { sender: Some(address), parameters, ..Transaction::default() };
         }
@@ -148,6 +167,13 @@ impl Session {
         let (address, parameters) = path(rest);
         let usual =
             if self.transaction.sender.is_none() { "503 5.5.1 MAIL first\r\n" } else { "250 2.1.5 recipient ok\r\n" };
+        let limit = self.shared.script.recipients_max.as_ref();
+        if let Some((_, act)) = limit.filter(|(max, _)| self.transaction.recipients.len() >= *max) {
+            let (say, then) = (act.say.clone(), act.then);
+            self.utter(&say, usual.as_bytes()).await?;
+            return self.end(then).await;
+        }
+        self.parameters = parameters.clone();
         if self.perform(Verb::Rcpt, &address, usual.into()).await?.is(2) {
             self.transaction.recipients.push(address);
             self.transaction.recipient_parameters.push(parameters);
@@ -219,9 +245,10 @@ impl Session {
         } else {
             b"250 2.0.0 accepted\r\n"
         };
-        let act = self.act(Verb::Dot, "");
+        let mut act = self.act(Verb::Dot, "", &content);
         tokio::time::sleep(act.delay).await;
-        let (answer, bytes) = answer(&act.say, usual);
+        self.call_back(&mut act).await;
+        let answer = answer(&act.say, usual);
         let transaction = std::mem::take(&mut self.transaction);
         if (answer.is(2) || answer == Answer::Lost) && !transaction.recipients.is_empty() {
             self.shared.keep(Received {
@@ -238,22 +265,59 @@ impl Session {
                 connection: self.connection,
             });
         }
-        self.say(&bytes).await?;
+        self.utter(&act.say, usual).await?;
         self.end(act.then).await
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {
-        let tls = self.shared.script.tls;
-        let offered = matches!(tls, Tls::Offered | Tls::Garbage) && !self.tls;
+        let tls = self.shared.script.tls.clone();
+        let offered = tls.offered() && !self.tls;
         let usual = if offered { "220 2.0.0 go ahead\r\n" } else { "502 5.5.1 no STARTTLS here\r\n" };
         if !self.perform(Verb::StartTls, "", usual.into()).await?.is(2) || !offered {
             return Ok(());
         }
-        if tls == Tls::Garbage {
-            self.say(b"this is not TLS\r\n").await?;
-            return self.end(Then::Close).await;
+        match tls {
+            Tls::Garbage => {
+                self.say(b"this is not TLS\r\n").await?;
+                self.end(Then::Close).await
+            }
+            Tls::Replay(replay) => self.play(replay).await,
+            Tls::Sni(served) => self.if_named(served).await,
+            _ => self.handshake().await,
         }
-        self.handshake().await
+    }
+
+    /// Answers the ClientHello with bytes made for it, and ends.
+    async fn play(&mut self, replay: Replay) -> io::Result<()> {
+        let records = replay.records(&self.shared.hostname).map_err(io::Error::other)?;
+        let Some(mut stream) = self.wire.take().and_then(Wire::into_plain) else { return Ok(()) };
+        let hello = tls::client_hello(&stream).await?;
+        tls::take(&mut stream, hello.len()).await?;
+        self.shared.records.said(self.connection, &format!("-- {replay:?}"));
+        let mut wire = Wire::plain(stream);
+        wire.write(&records).await?;
+        // A client that is still of good cheer would wait for a Finished: it may say so first.
+        let _ = timeout(std::time::Duration::from_secs(2), wire.some()).await;
+        wire.close().await;
+        Ok(())
+    }
+
+    /// TLS for one server name, and the alert unrecognized_name for any other; a dot at the end makes another name.
+    async fn if_named(&mut self, served: Option<String>) -> io::Result<()> {
+        let served = served.unwrap_or_else(|| self.shared.hostname.clone());
+        let Some(mut stream) = self.wire.take().and_then(Wire::into_plain) else { return Ok(()) };
+        let hello = tls::client_hello(&stream).await?;
+        let name = tls::server_name(&hello);
+        self.shared.records.said(self.connection, &format!("-- SNI {name:?}"));
+        if name.as_deref() == Some(served.as_str()) {
+            self.wire = Some(Wire::plain(stream));
+            return self.handshake().await;
+        }
+        tls::take(&mut stream, hello.len()).await?;
+        let mut wire = Wire::plain(stream);
+        wire.write(&tls::unrecognized_name()).await?;
+        wire.close().await;
+        Ok(())
     }
 
     /// RFC 3207 4.2: what was learned before TLS is forgotten.
@@ -271,7 +335,8 @@ impl Session {
 
     /// AUTH PLAIN and LOGIN (RFC 4954), with or without an initial response.
     async fn auth(&mut self, rest: &str) -> io::Result<()> {
-        let Some((name, password)) = self.shared.script.user.clone() else { return Ok(()) };
+        let Some(user) = self.shared.script.user.clone() else { return Ok(()) };
+        let (name, password) = (user.name, user.password);
         let (mechanism, initial) = rest.split_once(' ').unwrap_or((rest, ""));
         let right = if mechanism.eq_ignore_ascii_case("plain") {
             let response = if initial.is_empty() { self.challenge("").await? } else { initial.to_owned() };
@@ -300,15 +365,44 @@ impl Session {
 
     /// Does what the script says at this word, or the usual; gives what was answered.
     async fn perform(&mut self, verb: Verb, subject: &str, usual: Vec<u8>) -> io::Result<Answer> {
-        let act = self.act(verb, subject);
+        let mut act = self.act(verb, subject, &[]);
         tokio::time::sleep(act.delay).await;
-        let (answer, bytes) = answer(&act.say, &usual);
-        self.say(&bytes).await?;
+        self.call_back(&mut act).await;
+        let answer = answer(&act.say, &usual);
+        self.utter(&act.say, &usual).await?;
         self.end(act.then).await?;
         Ok(answer)
     }
 
-    fn act(&self, verb: Verb, subject: &str) -> act::Act {
+    /// Verifies the sender where the line says; if that goes well, the line's reply is not said.
+    async fn call_back(&self, act: &mut act::Act) {
+        let Some(callout) = act.callout else { return };
+        let verdict = self.verify(callout).await;
+        let told = verdict.as_ref().map_or_else(ToString::to_string, |()| "verified".to_owned());
+        self.shared.records.said(self.connection, &format!("-- callout to {}: {told}", callout.to));
+        if verdict.is_ok() {
+            (act.say, act.then) = (Say::Usual, Then::Stay);
+        }
+    }
+
+    async fn verify(&self, callout: Callout) -> io::Result<()> {
+        let sender = self.transaction.sender.clone().unwrap_or_default();
+        let ask = async {
+            let mut client = Client::connect(Some(self.shared.address.ip()), callout.to).await?;
+            if !client.banner.is("220") {
+                return Err(io::Error::other(client.banner.to_string()));
+            }
+            client.expect(&format!("EHLO {}", self.shared.hostname), "250").await?;
+            client.expect("MAIL FROM:<>", "250").await?;
+            client.expect(&format!("RCPT TO:<{sender}>"), "2").await?;
+            client.quit().await
+        };
+        timeout(callout.wait, ask)
+            .await
+            .map_err(|_| io::Error::other(format!("no answer within {:?}", callout.wait)))?
+    }
+
+    fn act(&self, verb: Verb, subject: &str, content: &[u8]) -> act::Act {
         let sender = self.transaction.sender.as_deref().unwrap_or_default();
         self.shared.act(&Situation {
             verb,
@@ -317,7 +411,26 @@ impl Session {
             source: &self.source_text,
             sender,
             tls: self.tls,
+            user: self.user.as_deref().unwrap_or_default(),
+            parameters: if verb == Verb::Dot { &self.transaction.parameters } else { &self.parameters },
+            content,
         })
+    }
+
+    /// Says what an action says, with the time where it asks for it.
+    async fn utter(&mut self, say: &Say, usual: &[u8]) -> io::Result<()> {
+        match say {
+            Say::Usual => self.say(usual).await,
+            Say::Bytes(bytes) => self.say(&act::dated(bytes.clone())).await,
+            Say::Parts(parts) => {
+                for (pause, bytes) in parts {
+                    tokio::time::sleep(*pause).await;
+                    self.say(&act::dated(bytes.clone())).await?;
+                }
+                Ok(())
+            }
+            Say::Nothing | Say::Lost => Ok(()),
+        }
     }
 
     async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -354,16 +467,17 @@ impl Session {
     }
 }
 
-/// What is answered, and the bytes of it.
-fn answer(say: &Say, usual: &[u8]) -> (Answer, Vec<u8>) {
+/// What is answered.
+fn answer(say: &Say, usual: &[u8]) -> Answer {
     let bytes = match say {
-        Say::Usual => usual.to_vec(),
-        Say::Bytes(bytes) => bytes.clone(),
-        Say::Nothing => return (Answer::Nothing, Vec::new()),
-        Say::Lost => return (Answer::Lost, Vec::new()),
+        Say::Usual => usual,
+        Say::Bytes(bytes) => bytes,
+        Say::Parts(parts) => parts.last().map_or(&[][..], |(_, bytes)| bytes),
+        Say::Nothing => return Answer::Nothing,
+        Say::Lost => return Answer::Lost,
     };
     let code = bytes.get(..3).and_then(|code| std::str::from_utf8(code).ok()).and_then(|code| code.parse().ok());
-    (code.map_or(Answer::Nothing, Answer::Code), bytes)
+    code.map_or(Answer::Nothing, Answer::Code)
 }
 
 /// `FROM:<a@x> SIZE=5` gives the address without brackets, and the words after it.
