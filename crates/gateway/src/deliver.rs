@@ -464,7 +464,7 @@ async fn open(
 }
 
 /// The source address for this peer, constant for each (greylists remember it), and the EHLO name that belongs to it.
-fn source(in_force: &InForce, peer: SocketAddr) -> (Option<IpAddr>, String) {
+pub(crate) fn source(in_force: &InForce, peer: SocketAddr) -> (Option<IpAddr>, String) {
     let fitting: Vec<_> =
         in_force.settings.delivery.sources.iter().filter(|source| source.address.is_ipv4() == peer.is_ipv4()).collect();
     let hostname = in_force.hostname.ascii();
@@ -479,7 +479,11 @@ fn source(in_force: &InForce, peer: SocketAddr) -> (Option<IpAddr>, String) {
     (Some(chosen.address), chosen.ehlo.as_ref().map_or(hostname, Domain::ascii))
 }
 
-async fn dial(address: SocketAddr, source: Option<IpAddr>, limit: Duration) -> Result<TcpStream, (Connect, Failure)> {
+pub(crate) async fn dial(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    limit: Duration,
+) -> Result<TcpStream, (Connect, Failure)> {
     let failed = |error: io::Error| {
         let (connect, why) = match error.kind() {
             io::ErrorKind::ConnectionRefused => (Connect::Refused, "connection refused".to_owned()),

@@ -1,11 +1,15 @@
 //! Probe: makes the experiments that rules ask for, within a budget. It never says DATA.
 
+mod hello;
+mod talk;
+
 use crate::clock::now;
 use crate::core::{Core, InForce};
 use decide::diagnose::{Experiment, Look, Result as Seen};
+use mail::End;
 use mail::dns::{Answer, Trouble};
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -14,6 +18,8 @@ use tokio::time::timeout;
 const ALL_MAX: Duration = Duration::from_secs(15);
 /// A result that is younger is used again: a thousand messages to one domain make one experiment.
 const KEPT: Duration = Duration::from_secs(180);
+/// An answer of DNS, which costs little and may have been put right meanwhile.
+const ANSWER_KEPT: Duration = Duration::from_secs(20);
 const KEPT_MAX: usize = 500;
 /// A budget is counted over this time.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -58,7 +64,8 @@ impl Probes {
     fn kept(&self, experiment: &Experiment, at: Instant) -> Option<Look> {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let (made, look) = book.kept.get(experiment)?;
-        (at.saturating_duration_since(*made) < KEPT).then(|| look.clone())
+        let lasting = if matches!(experiment, Experiment::Ask { .. }) { ANSWER_KEPT } else { KEPT };
+        (at.saturating_duration_since(*made) < lasting).then(|| look.clone())
     }
 
     fn keep(&self, look: &Look, at: Instant) {
@@ -108,8 +115,35 @@ async fn made(core: &Arc<Core>, in_force: &InForce, experiment: &Experiment) -> 
                 Answer { trouble: Some(Trouble::TimedOut), ..Answer::failed(question.clone(), why) }
             }))
         }
-        Experiment::Connect { .. } | Experiment::Greet { .. } | Experiment::TlsFirst { .. } => {
-            Seen::NotMade("test connections are not made yet".to_owned())
+        Experiment::Connect { address } => {
+            let (tried, _) = talk::connect(in_force, *address, &address.ip().to_string(), None).await;
+            Seen::Talk(Box::new(tried))
+        }
+        Experiment::Greet { address, host, source, ehlo, tls, sender, recipient } => {
+            let plan = talk::Plan {
+                address: *address,
+                host,
+                source: *source,
+                ehlo: ehlo.as_deref(),
+                tls: *tls,
+                sender: sender.as_deref(),
+                recipient: recipient.as_deref(),
+            };
+            Seen::Talk(Box::new(Box::pin(talk::greet(core, in_force, &plan)).await))
+        }
+        Experiment::TlsFirst { address, host } => tls_first(core, in_force, *address, host).await,
+    }
+}
+
+/// Without a connection there is nothing to say of TLS: the record of the failure is what was seen.
+async fn tls_first(core: &Core, in_force: &InForce, address: SocketAddr, host: &str) -> Seen {
+    let (mut tried, socket) = talk::connect(in_force, address, host, None).await;
+    let Some(socket) = socket else { return Seen::Talk(Box::new(tried)) };
+    match hello::say(core.client_tls.clone(), host, socket).await {
+        Ok(hello) => Seen::Tls(Box::new(hello)),
+        Err(error) => {
+            tried.end = End::Broken(error.to_string());
+            Seen::Talk(Box::new(tried))
         }
     }
 }
