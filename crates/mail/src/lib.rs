@@ -10,6 +10,7 @@ mod domain;
 mod envelope;
 mod finding;
 mod header;
+pub mod hello;
 mod identity;
 mod received;
 mod reply;
