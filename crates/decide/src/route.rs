@@ -104,26 +104,23 @@ const ADDRESSES_MAX: usize = 20;
 
 /// The rule for a domain: local domains first, then all other mail.
 pub fn plan(settings: &Settings, own: &Identity, domain: &Domain) -> Plan {
-    let (rule, way, tls) = match settings.local_domain(domain) {
+    let (rule, way) = match settings.local_domain(domain) {
         Some(local) => {
             let line = local.line.map_or(String::new(), |line| format!(" (settings line {line})"));
             let (rule, hops) = match &local.next_hops {
                 Some(hops) => (format!("domain {}{line}", local.name), hops),
                 None => (format!("route.local for domain {}{line}", local.name), &settings.local_next_hops),
             };
-            (rule, way(settings, hops, Way::Hops), settings.delivery.tls)
+            (rule, way(settings, hops, Way::Hops))
         }
-        None => {
-            let tls = if settings.other.next_hops == NextHops::Mx { settings.delivery.tls } else { settings.other.tls };
-            ("route.other".to_owned(), way(settings, &settings.other.next_hops, |hops| relay_host(settings, hops)), tls)
-        }
+        None => ("route.other".to_owned(), way(settings, &settings.other.next_hops, |hops| relay_host(settings, hops))),
     };
     let way = own_hops_left_out(way, own, &rule, domain);
     Plan {
         rule,
         domain: domain.clone(),
         way,
-        tls,
+        tls: settings.tls_to(domain),
         address_family: settings.delivery.address_family,
         allow_private_addresses: settings.delivery.allow_private_addresses,
     }
@@ -505,6 +502,7 @@ fn destination(plan: &Plan, hosts: &[MailHost]) -> Destination {
         Tls::Offer => {}
         Tls::Off => text.push_str(" without TLS"),
         Tls::Require => text.push_str(" with TLS"),
+        Tls::Verify => text.push_str(" with verified TLS"),
     }
     Destination(text)
 }

@@ -41,6 +41,8 @@ pub struct Settings {
     /// By `user@corp.test` or `@corp.test`, as the masquerades.
     pub aliases: Book<Alias>,
     pub masquerades: Book<Masquerade>,
+    /// By domain.
+    pub tls_policies: Book<TlsPolicy>,
     pub delivery: Delivery,
     pub retry: Retry,
     pub queue: Queue,
@@ -69,6 +71,8 @@ pub enum Tls {
     #[default]
     Offer,
     Require,
+    /// Required, and the peer's certificate must prove its name. For outgoing connections only.
+    Verify,
 }
 
 /// One of the three listeners: whom it serves and how much at a time.
@@ -136,6 +140,13 @@ pub enum Host {
     Addr(IpAddr),
 }
 
+/// TLS to the hosts of one domain, instead of `delivery.tls`. Subdomains inherit; the longest name wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsPolicy {
+    pub domain: Domain,
+    pub tls: Tls,
+}
+
 /// Mail to every domain that is not local.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherMail {
@@ -175,6 +186,8 @@ pub struct Delivery {
     pub recipients_per_message: u32,
     pub timeouts: Timeouts,
     pub tls: Tls,
+    /// PEM file of authorities that are believed besides the system's.
+    pub ca_file: Option<PathBuf>,
     pub address_family: AddressFamily,
     /// Whether an MX may lead to a private or loopback address.
     pub allow_private_addresses: bool,
@@ -327,9 +340,16 @@ impl Settings {
     /// The local domain that a name belongs to: the exact one, else the nearest parent. An address literal is none of them:
     /// the reader takes only names.
     pub fn local_domain(&self, name: &Domain) -> Option<&LocalDomain> {
-        let name = name.ascii();
-        let parents = std::iter::successors(Some(name.as_str()), |name| name.split_once('.').map(|(_, parent)| parent));
-        parents.into_iter().find_map(|name| self.domains.find(name))
+        of_name_or_parent(&self.domains, name)
+    }
+
+    /// TLS to the hosts that take a domain's mail. A relay host has its own (`route.other.tls`): it is no host of theirs.
+    pub fn tls_to(&self, domain: &Domain) -> Tls {
+        let by_relay_host = self.local_domain(domain).is_none() && self.other.next_hops != NextHops::Mx;
+        if by_relay_host {
+            return self.other.tls;
+        }
+        of_name_or_parent(&self.tls_policies, domain).map_or(self.delivery.tls, |policy| policy.tls)
     }
 
     /// The postmaster's address, for a gateway of this name (RFC 5321 4.5.1).
@@ -393,6 +413,19 @@ impl fmt::Display for Complaint {
         }
         write!(f, "{}{}", if self.path.is_empty() { "" } else { " " }, self.problem)?;
         if self.suggestion.is_empty() { Ok(()) } else { write!(f, " ({})", self.suggestion) }
+    }
+}
+
+/// The entry of a name, or of the nearest domain above it.
+fn of_name_or_parent<'a, T: Entry>(book: &'a Book<T>, name: &Domain) -> Option<&'a T> {
+    let name = name.ascii();
+    std::iter::successors(Some(name.as_str()), |name| name.split_once('.').map(|(_, parent)| parent))
+        .find_map(|name| book.find(name))
+}
+
+impl Entry for TlsPolicy {
+    fn key(&self) -> String {
+        self.domain.ascii()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::probe::Probes;
 use crate::queue::Queue;
 use crate::resolve::{Resolver, Servers};
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Trust};
 use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, Identity};
 use serde_json::Value;
@@ -36,6 +36,7 @@ pub(crate) struct Core {
     #[allow(dead_code, reason = "the diagnosis uses it")]
     pub(crate) probes: Probes,
     pub(crate) certificates: Certificates,
+    pub(crate) trust: Trust,
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) queue: Queue,
     pub(crate) listening: Vec<SocketAddr>,
@@ -71,6 +72,7 @@ impl Core {
             resolver: Resolver::default(),
             probes: Probes::default(),
             certificates: Certificates::default(),
+            trust: Trust::default(),
             client_tls,
             queue: Queue::default(),
             listening,

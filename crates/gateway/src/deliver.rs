@@ -15,6 +15,7 @@ use rustls::pki_types::ServerName;
 use smtp::client::{self, Capabilities, Client, Closed, Event, MessagePlan};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Delivery;
@@ -43,6 +44,9 @@ struct Link {
     buffer: Vec<u8>,
     tried: HostTry,
     offers: Capabilities,
+    /// Whether the certificate must prove the peer's name, and by whose authority besides the system's.
+    verify: bool,
+    ca_file: Option<PathBuf>,
     sent: u32,
     /// When the last message ended.
     idle_since: Option<Time>,
@@ -262,7 +266,14 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
             if pending.is_empty() {
                 break;
             }
-            match connect(core, &in_force, &plan, candidate).await {
+            let opened = match connect(core, &in_force, &plan, candidate).await {
+                Opened::InTheClear(tried, open) => {
+                    record.tries.push(*tried);
+                    Opened::Link(open)
+                }
+                other => other,
+            };
+            match opened {
                 Opened::Full => full += 1,
                 Opened::Failed(tried) => {
                     let failure = tried.failure.clone();
@@ -271,7 +282,7 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
                     let answers = vec![Answered::Failure(failure); pending.len()];
                     take(&mut fates, &mut pending, answers, &candidate.host, false);
                 }
-                Opened::Link(mut open) => {
+                Opened::Link(mut open) | Opened::InTheClear(_, mut open) => {
                     let sent = open.send(core, &in_force, delivery, &pending).await;
                     open.note(&mut record, sent.failure(&candidate.host));
                     take(&mut fates, &mut pending, sent.answers, &candidate.host, open.offers.dsn);
@@ -359,6 +370,8 @@ fn several(record: &Attempt, last: Outcome) -> Outcome {
 
 enum Opened {
     Link(Box<Link>),
+    /// TLS failed first; then it worked in the clear.
+    InTheClear(Box<HostTry>, Box<Link>),
     Failed(Box<HostTry>),
     /// The address has its limit of connections already.
     Full,
@@ -390,8 +403,8 @@ async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &
                 && tried.failure.as_ref().is_some_and(|failure| failure.stage == Stage::StartTls) =>
         {
             match Box::pin(open(core, in_force, candidate, Tls::Off, credentials)).await {
-                Opened::Failed(_) => Opened::Failed(tried),
-                other => other,
+                Opened::Link(open) => Opened::InTheClear(tried, open),
+                _ => Opened::Failed(tried),
             }
         }
         other => other,
@@ -438,7 +451,7 @@ async fn open(
         tls: match tls {
             Tls::Off => client::Tls::Off,
             Tls::Offer => client::Tls::Offer,
-            Tls::Require => client::Tls::Require,
+            Tls::Require | Tls::Verify => client::Tls::Require,
         },
         credentials,
     };
@@ -449,6 +462,8 @@ async fn open(
         buffer: vec![0; 4096],
         tried,
         offers: Capabilities::default(),
+        verify: tls == Tls::Verify,
+        ca_file: settings.ca_file.clone(),
         sent: 0,
         idle_since: None,
         recipients: Vec::new(),
@@ -539,28 +554,30 @@ impl Link {
     }
 
     async fn start_tls(&mut self, core: &Core) {
-        let handshake = async {
-            let stream = self.stream.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-            let name = ServerName::try_from(self.tried.host.clone())
-                .unwrap_or(ServerName::IpAddress(self.tried.address.into()));
-            let connector = tokio_rustls::TlsConnector::from(core.client_tls.clone());
-            timeout(HANDSHAKE_MAX, connector.connect(name, stream.into_plain()?))
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        let Some(Ok(socket)) = self.stream.take().map(Stream::into_plain) else {
+            return self.client.closed(Closed::TlsFailed("the connection is gone".to_owned()), now());
         };
-        match handshake.await {
-            Ok(tls) => {
-                let stream = Stream::Client(Box::new(tls));
-                let (version, cipher) = stream.tls().unwrap_or_default();
-                self.tried.tls = Some(TlsUse {
-                    version,
-                    cipher,
-                    unverified: Some("opportunistic: the certificate was not verified".to_owned()),
-                });
-                self.stream = Some(stream);
-                self.client.tls_started(now());
+        let name = ServerName::try_from(self.tried.host.trim_end_matches('.').to_owned())
+            .unwrap_or(ServerName::IpAddress(self.tried.address.into()));
+        let mut tls = match crate::tls::connect(core.client_tls.clone(), name.clone(), socket, HANDSHAKE_MAX).await {
+            Ok(tls) => tls,
+            Err(unshaken) => {
+                self.tried.certificate = unshaken.overheard.certificate.as_deref().and_then(crate::certificate::facts);
+                self.tried.tls_hello = Some(unshaken.overheard.hello);
+                return self.client.closed(Closed::TlsFailed(unshaken.error.to_string()), now());
             }
-            Err(error) => self.client.closed(Closed::TlsFailed(error.to_string()), now()),
+        };
+        let chain = tls.get_mut().1.peer_certificates().unwrap_or_default();
+        let certificate = core.trust.judge(self.ca_file.as_ref(), chain, &name, now());
+        let unverified = crate::certificate::words(&certificate, &name.to_str(), now());
+        self.tried.certificate = Some(certificate);
+        let stream = Stream::Client(Box::new(tls));
+        let (version, cipher) = stream.tls().unwrap_or_default();
+        self.tried.tls = Some(TlsUse { version, cipher, unverified: unverified.clone() });
+        self.stream = Some(stream);
+        match unverified.filter(|_| self.verify) {
+            Some(why) => self.client.closed(Closed::Unverified(why), now()),
+            None => self.client.tls_started(now()),
         }
     }
 

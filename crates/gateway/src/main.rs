@@ -1,5 +1,6 @@
 //! `gatepost`: the program. Commands here; each thing it does has its own file.
 
+mod certificate;
 mod cli;
 mod clock;
 mod core;

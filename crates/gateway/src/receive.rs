@@ -49,6 +49,8 @@ struct Session {
     id: AuditId,
     client: IpAddr,
     helo: String,
+    /// What a failed TLS handshake said in the clear.
+    tls_hello: Option<mail::TlsHello>,
     extended: bool,
     server: Server,
     stream: Option<Stream>,
@@ -128,6 +130,7 @@ pub(crate) async fn connection(
         stream: Some(Stream::Plain(socket)),
         buffer: Vec::with_capacity(BUFFER_COMMAND),
         transaction: None,
+        tls_hello: None,
         unwelcome: verdict.is_err(),
         _seat: seat,
         core: core.clone(),
@@ -487,11 +490,14 @@ impl Session {
             io::Error::other(error)
         })?;
         let Some(stream) = self.stream.take() else { return Ok(()) };
-        let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream.into_plain()?);
-        let started = timeout(HANDSHAKE_MAX, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let tls = started.inspect_err(|error| {
-            self.refused(&status::TLS_FAILED.reply(error.to_string()), "STARTTLS", json!({}));
-        })?;
+        let tls = match crate::tls::accept(config, stream.into_plain()?, HANDSHAKE_MAX).await {
+            Ok(tls) => tls,
+            Err(unshaken) => {
+                self.refused(&status::TLS_FAILED.reply(unshaken.error.to_string()), "STARTTLS", json!({}));
+                self.tls_hello = Some(unshaken.overheard.hello);
+                return Err(unshaken.error);
+            }
+        };
         self.stream = Some(Stream::Server(Box::new(tls)));
         self.transaction = None;
         self.server.tls_started();

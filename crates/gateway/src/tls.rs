@@ -1,15 +1,26 @@
 //! TLS on both sides: listeners' certificates, reloaded when their file changes, and opportunistic TLS to peers.
 
+use crate::certificate;
+use crate::stream::{Tap, Tapped};
 use decide::settings::Door;
+use mail::hello::{Overheard, Side};
+use mail::{Certificate, Distrust, Time};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Server configurations by certificate file, each with the file's time of change when it was read.
 #[derive(Debug, Default)]
@@ -85,6 +96,178 @@ fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> R
         .with_single_cert(chain, key)
         .map_err(|error| format!("certificate and key do not fit: {error}"))?;
     Ok(Arc::new(config))
+}
+
+/// A peer that the handshake failed with has this long for the rest of its first flight, which says why.
+const LINGER: Duration = Duration::from_secs(2);
+/// And so many octets.
+const LINGER_MAX: usize = 16_384;
+
+/// A handshake that failed, and what it said in the clear.
+#[derive(Debug)]
+pub(crate) struct Unshaken {
+    pub(crate) error: io::Error,
+    pub(crate) overheard: Overheard,
+}
+
+impl Unshaken {
+    fn new(error: io::Error, mut overheard: Overheard) -> Unshaken {
+        // An encrypted alert is known to the library only. All but two alerts are fatal (RFC 8446 6).
+        if let Some(rustls::Error::AlertReceived(alert)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            overheard.hello.alert = overheard.hello.alert.or(Some((2, u8::from(*alert))));
+        }
+        Unshaken { error, overheard }
+    }
+}
+
+/// The handshake with a server that we called. The name is sent as it must be: without a final dot (RFC 6066 3).
+pub(crate) async fn connect(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    socket: TcpStream,
+    limit: Duration,
+) -> Result<tokio_rustls::client::TlsStream<Tapped>, Unshaken> {
+    let tap = Tap::default();
+    let handshake = TlsConnector::from(config).connect(name, Tapped::new(socket, tap.clone())).into_fallible();
+    let error = match timeout(limit, handshake).await {
+        Ok(Ok(mut tls)) => {
+            tls.get_mut().0.untap();
+            return Ok(tls);
+        }
+        Ok(Err((error, socket))) => {
+            listen_on(socket, &tap).await;
+            error
+        }
+        Err(_) => io::ErrorKind::TimedOut.into(),
+    };
+    Err(Unshaken::new(error, tap.overheard(Side::Client)))
+}
+
+/// The handshake with a client that called us.
+pub(crate) async fn accept(
+    config: Arc<ServerConfig>,
+    socket: TcpStream,
+    limit: Duration,
+) -> Result<tokio_rustls::server::TlsStream<Tapped>, Unshaken> {
+    let tap = Tap::default();
+    let handshake = TlsAcceptor::from(config).accept(Tapped::new(socket, tap.clone()));
+    let error = match timeout(limit, handshake).await {
+        Ok(Ok(mut tls)) => {
+            tls.get_mut().0.untap();
+            return Ok(tls);
+        }
+        Ok(Err(error)) => error,
+        Err(_) => io::ErrorKind::TimedOut.into(),
+    };
+    Err(Unshaken::new(error, tap.overheard(Side::Server)))
+}
+
+/// Reads on after a failure: the message that explains it may come behind the one that caused it.
+async fn listen_on(mut socket: Tapped, tap: &Tap) {
+    let rest = async {
+        let mut octets = [0; 2048];
+        let mut left = LINGER_MAX;
+        while left > 0 && !tap.overheard(Side::Client).complete {
+            match socket.read(&mut octets).await {
+                Ok(length @ 1..) => left = left.saturating_sub(length),
+                _ => break,
+            }
+        }
+    };
+    let _ = timeout(LINGER, rest).await;
+}
+
+/// The authorities that are believed: those of this machine, and those of a file of the administrator's. Files are read
+/// when they are needed first, and again when they have changed.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    known: Mutex<HashMap<Option<PathBuf>, Believed>>,
+}
+
+#[derive(Clone, Debug)]
+struct Believed {
+    changed: Option<SystemTime>,
+    roots: Arc<RootCertStore>,
+}
+
+impl Trust {
+    /// What a server's certificate says, and what speaks against it for the name that was called.
+    pub(crate) fn judge(
+        &self,
+        ca_file: Option<&PathBuf>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: Time,
+    ) -> Certificate {
+        let Some((first, others)) = chain.split_first() else {
+            return Certificate {
+                problems: vec![Distrust::Untrusted("the peer showed none".to_owned())],
+                ..Certificate::default()
+            };
+        };
+        let mut facts = certificate::facts(first).unwrap_or_default();
+        let parsed = match ParsedCertificate::try_from(first) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                facts.problems.push(Distrust::Untrusted(error.to_string()));
+                return facts;
+            }
+        };
+        let ended = facts.not_after.is_some_and(|end| end < now);
+        let early = facts.not_before.is_some_and(|start| start > now);
+        facts.problems.extend(ended.then_some(Distrust::Ended));
+        facts.problems.extend(early.then_some(Distrust::NotYet));
+        if verify_server_name(&parsed, name).is_err() {
+            facts.problems.push(Distrust::OtherName);
+        }
+        // The chain is judged apart from the dates: by the last moment at which they were right.
+        let moment = match (ended, early) {
+            (true, _) => facts.not_after.unwrap_or(now),
+            (_, true) => facts.not_before.unwrap_or(now),
+            _ => now,
+        };
+        let moment = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(moment.ms() / 1000).unwrap_or(0)));
+        let roots = self.roots(ca_file);
+        let algorithms = provider().signature_verification_algorithms.all;
+        let chained = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, others, moment, algorithms);
+        facts.problems.extend(chained.err().map(|error| {
+            let text = error.to_string();
+            match error {
+                rustls::Error::InvalidCertificate(
+                    CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                    | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+                ) => Distrust::Weak(text),
+                rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                    Distrust::Untrusted("unknown issuer".to_owned())
+                }
+                _ => Distrust::Untrusted(text),
+            }
+        }));
+        facts
+    }
+
+    fn roots(&self, ca_file: Option<&PathBuf>) -> Arc<RootCertStore> {
+        let changed = ca_file.and_then(|file| std::fs::metadata(file).ok()?.modified().ok());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(believed) = known.get(&ca_file.cloned()).filter(|believed| believed.changed == changed) {
+            return believed.roots.clone();
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        for own in ca_file.into_iter().filter_map(|file| authorities(file).ok()) {
+            roots.add_parsable_certificates(own);
+        }
+        let roots = Arc::new(roots);
+        known.insert(ca_file.cloned(), Believed { changed, roots: roots.clone() });
+        roots
+    }
+}
+
+/// The certificates of a PEM file.
+pub(crate) fn authorities(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    let found = found.map_err(|error| format!("{}: {error}", file.display()))?;
+    if found.is_empty() { Err(format!("{}: holds no certificate", file.display())) } else { Ok(found) }
 }
 
 /// Opportunistic TLS (RFC 7435): encrypts towards any certificate, since the alternative would be clear text.

@@ -113,6 +113,28 @@ pub struct Certificate {
     pub fingerprint: String,
     /// `EC P-256`, `RSA 2048`, `Ed25519`.
     pub key: String,
+    /// What signed it: `sha256WithRSAEncryption`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signature: String,
+    /// What verification for the host that was called says against it; empty: nothing, or it was not verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Distrust>,
+}
+
+/// One thing that speaks against a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distrust {
+    /// Its time is over.
+    Ended,
+    /// Its time has not begun.
+    NotYet,
+    /// It is not for the name that was called.
+    OtherName,
+    /// No chain leads from it to an authority that is known here; the verifier's words.
+    Untrusted(String),
+    /// An algorithm or a key in the chain that is not accepted any more; the verifier's words.
+    Weak(String),
 }
 
 /// How the TCP connection came about.

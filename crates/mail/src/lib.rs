@@ -22,8 +22,8 @@ mod visit;
 
 pub use address::{Address, AddressError, ReversePath};
 pub use attempt::{
-    Attempt, Certificate, Connect, Culprit, Dropped, Failure, HostTry, RcptSaid, Said, Speaker, TlsHello, TlsUse, Via,
-    Why,
+    Attempt, Certificate, Connect, Culprit, Distrust, Dropped, Failure, HostTry, RcptSaid, Said, Speaker, TlsHello,
+    TlsUse, Via, Why,
 };
 pub use audit_id::AuditId;
 pub use domain::{Domain, DomainError};

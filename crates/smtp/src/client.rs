@@ -197,8 +197,10 @@ pub enum Closed {
     Error(String),
     /// Writing failed.
     SendFailed(String),
-    /// The handshake after `Event::StartTls` failed, or the certificate is not good enough.
+    /// The handshake after `Event::StartTls` failed.
     TlsFailed(String),
+    /// The handshake succeeded, but the settings ask for a better certificate.
+    Unverified(String),
 }
 
 /// What happened.
@@ -391,7 +393,9 @@ impl Client {
                 format!("closed by {} after {} s", self.options.peer, seconds(now.since(self.since).as_millis()))
             }
             Closed::Timeout { waited_ms } => format!("timed out after {} s", seconds(u128::from(*waited_ms))),
-            Closed::Error(error) | Closed::SendFailed(error) | Closed::TlsFailed(error) => error.clone(),
+            Closed::Error(error) | Closed::SendFailed(error) | Closed::TlsFailed(error) | Closed::Unverified(error) => {
+                error.clone()
+            }
         };
         self.record(Speaker::Note, &how, now);
         if self.awaited.back() == Some(&Await::Quit) && self.message.is_none() {
@@ -403,6 +407,7 @@ impl Client {
         let awaited = self.awaited.front().copied();
         let status = match (&why, awaited) {
             (Closed::TlsFailed(_), _) => status::TLS_FAILED.with(how),
+            (Closed::Unverified(_), _) => status::CERTIFICATE_NOT_VERIFIED.with(how),
             (Closed::SendFailed(_), _) => {
                 let what = if self.stage() == Stage::Ehlo { "HELO/EHLO" } else { self.stage().name() };
                 reworded(status::SEND_FAILED.with(&detail), &format!("send {what} failed: {detail}"))
@@ -414,7 +419,7 @@ impl Client {
                 reworded(status::NO_RESPONSE.with(&detail), &format!("no {} response: {detail}", awaited.name()))
             }
         };
-        let culprit = if matches!(why, Closed::Eof) { Culprit::Them } else { Culprit::Path };
+        let culprit = if matches!(why, Closed::Eof | Closed::Unverified(_)) { Culprit::Them } else { Culprit::Path };
         if self.is_maybe_delivered() {
             let mut failure = Failure::new(self.stage(), culprit, status::MAYBE_TWICE.with(&detail));
             failure.maybe_delivered = true;

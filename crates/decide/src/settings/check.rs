@@ -9,6 +9,7 @@ use std::net::Ipv6Addr;
 pub(super) fn whole(settings: &Settings, lines: &BTreeMap<String, usize>, found: &[Complaint]) -> Vec<Complaint> {
     let mut complaints = open_relay(settings);
     complaints.extend(certificates(settings));
+    complaints.extend(verifying_doors(settings));
     complaints.extend(relay_hosts(settings));
     complaints.extend(retries(settings));
     let nobody = settings.aliases.iter().filter(|alias| alias.to.is_empty());
@@ -302,6 +303,21 @@ impl Mailboxes {
             Mailboxes::Domain(domain) => Address::new(address.local(), domain.clone()).ok(),
         }
     }
+}
+
+/// A client shows no certificate to a listener.
+fn verifying_doors(settings: &Settings) -> Vec<Complaint> {
+    let verifying = doors(settings).into_iter().filter(|(_, door)| door.tls == Tls::Verify);
+    verifying
+        .map(|(name, _)| {
+            complaint(
+                format!("listener.{name}.tls"),
+                "\"verify\"",
+                "cannot be: clients show no certificate",
+                "set it to require",
+            )
+        })
+        .collect()
 }
 
 pub(super) fn notes(settings: &Settings) -> Vec<Complaint> {

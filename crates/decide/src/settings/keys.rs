@@ -50,6 +50,8 @@ to = ["b@corp.test"]
 [[masquerade]]
 from = "@inside.corp.test"
 to = "@corp.test"
+[[tls_policy]]
+domain = "bank.test"
 [[delivery.source]]
 address = "192.0.2.1"
 [[user]]
@@ -164,6 +166,7 @@ impl Settings {
         });
         at.list("alias", &mut self.aliases, Alias::keys);
         at.list("masquerade", &mut self.masquerades, Masquerade::keys);
+        at.list("tls_policy", &mut self.tls_policies, TlsPolicy::keys);
         at.table("delivery", |at| self.delivery.keys(at));
         at.table("retry", |at| self.retry.keys(at));
         at.table("queue", |at| {
@@ -285,7 +288,7 @@ impl OtherMail {
         at.key("next_hops", &mut self.next_hops, "Where mail for all other domains goes: \"mx\", or relay hosts.");
         at.key("user", &mut self.user, "User name at the relay hosts. Left out: no AUTH.");
         at.key("password_file", &mut self.password_file, "File whose first line is that user's password.");
-        at.key("tls", &mut self.tls, "TLS to the relay hosts: off, used when offered, or required.");
+        at.key("tls", &mut self.tls, "TLS to the relay hosts: off, used when offered, required, or required with a certificate that proves the host's name.");
     }
 }
 
@@ -304,6 +307,15 @@ impl Masquerade {
         let from = at.required("from", from, "A sender, or @domain for all senders of a domain, on mail that leaves.");
         let to = at.required("to", to, "What stands in its place outside; @domain keeps the local part.");
         Some(Masquerade { from: from?, to: to? })
+    }
+}
+
+impl TlsPolicy {
+    fn keys(at: &mut Table<'_, '_>, current: Option<TlsPolicy>) -> Option<TlsPolicy> {
+        let (domain, mut tls) = current.map_or((None, Tls::Verify), |policy| (Some(policy.domain), policy.tls));
+        let domain = at.required("domain", domain, "A recipients' domain whose mail servers get their own value instead of delivery.tls. Its subdomains inherit; the longest name that fits wins. Mail by relay hosts is not meant: route.other.tls rules there.");
+        at.key("tls", &mut tls, "TLS to this domain's mail servers: off, used when offered, required, or required with a certificate that proves the host's name.");
+        Some(TlsPolicy { domain: domain?, tls })
     }
 }
 
@@ -330,7 +342,12 @@ impl Delivery {
             "Recipients of one delivered message; more are split.",
         );
         self.timeouts.keys(at);
-        at.key("tls", &mut self.tls, "TLS to next hops and MX hosts: off, used when offered, or required.");
+        at.key("tls", &mut self.tls, "TLS to next hops and MX hosts: off, used when offered, required, or required with a certificate that proves the host's name.");
+        at.key(
+            "ca_file",
+            &mut self.ca_file,
+            "PEM file of authorities whose certificates are believed besides the system's.",
+        );
         at.key("address_family", &mut self.address_family, "Which addresses of a host are tried, and which first.");
         at.key(
             "allow_private_addresses",
@@ -475,6 +492,7 @@ impl Default for Settings {
             other: OtherMail { next_hops: NextHops::Mx, user: None, password_file: None, tls: Tls::Offer },
             aliases: Book::default(),
             masquerades: Book::default(),
+            tls_policies: Book::default(),
             delivery: Delivery::default(),
             retry: Retry::default(),
             queue: Queue { limit: 150_000, paused: Vec::new(), disk_reserve: 500 << 20 },
@@ -501,6 +519,7 @@ impl Default for Delivery {
             recipients_per_message: 100,
             timeouts: Timeouts::default(),
             tls: Tls::Offer,
+            ca_file: None,
             address_family: AddressFamily::Any,
             allow_private_addresses: false,
             sources: Book::default(),

@@ -505,9 +505,9 @@ impl Choice for Mode {
 }
 
 impl Choice for Tls {
-    const WHAT: &'static str = "off, offer or require";
+    const WHAT: &'static str = "off, offer, require or verify";
     const WORDS: &'static [(&'static str, Self)] =
-        &[("off", Tls::Off), ("offer", Tls::Offer), ("require", Tls::Require)];
+        &[("off", Tls::Off), ("offer", Tls::Offer), ("require", Tls::Require), ("verify", Tls::Verify)];
 }
 
 impl Choice for InvalidRecipients {
@@ -606,7 +606,7 @@ mod tests {
         check::<Option<Domain>>("\"\"", "absent");
         check::<Mailboxes>("\"@Corp.Test\"", "\"@corp.test\"");
         check::<Vec<IpAddr>>("[\"::1\", \"x\", 5]", &format!("\"x\": must be {0} | 5: must be {0}", IpAddr::WHAT));
-        check::<Tls>("\"maybe\"", "\"maybe\": must be off, offer or require");
+        check::<Tls>("\"maybe\"", "\"maybe\": must be off, offer, require or verify");
         check::<Book<Address>>("[\"a@x.test\", \"A@X.test\"]", "[…]: names a@x.test twice");
     }
 

@@ -7,3 +7,4 @@ mod crash;
 mod deliver;
 mod gateway;
 mod operate;
+mod tls;
