@@ -56,6 +56,9 @@ scenarios: programs ## Scripted DNS, peers and clients: what must happen, happen
 	$(call say,scenarios)
 	@$(TARGET)/debug/sim run --gatepost $(TARGET)/debug/gatepost crates/sim/scenarios/*.toml
 
+score: programs ## How well the gateway explains failures: all of scenarios/, a table and score.json
+	@$(TARGET)/debug/sim score --gatepost $(TARGET)/debug/gatepost --json $(TARGET)/score.json scenarios
+
 reference: programs ## The book's reference pages say what the program says of itself
 	$(call say,reference)
 	@tools/reference.sh --check $(TARGET)/debug/gatepost
@@ -80,4 +83,4 @@ clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers scenarios reference licences architecture bench bench-quick clean
+.PHONY: help run test setup floors format lint unit programs fetch peers scenarios score reference licences architecture bench bench-quick clean

@@ -40,14 +40,24 @@ pub struct Reply {
 impl Client {
     /// Connects, from `source` if it is given, and reads the banner.
     pub async fn connect(source: Option<IpAddr>, target: SocketAddr) -> io::Result<Self> {
+        let mut client = Self::dial(source, target).await?;
+        client.banner = client.reply().await?;
+        Ok(client)
+    }
+
+    /// Connects without waiting for the banner: to speak first, or to say nothing.
+    pub async fn dial(source: Option<IpAddr>, target: SocketAddr) -> io::Result<Self> {
         let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(source) = source {
             socket.bind(SocketAddr::new(source, 0))?;
         }
         let stream = in_time("connecting", socket.connect(target)).await?;
-        let mut wire = Wire::plain(stream);
-        let banner = reply(&mut wire).await?;
-        Ok(Self { wire, banner })
+        Ok(Self { wire: Wire::plain(stream), banner: Reply { code: 0, lines: Vec::new() } })
+    }
+
+    /// Ends the connection without a word; with RST, if `reset`.
+    pub async fn vanish(self, reset: bool) {
+        if reset { self.wire.reset() } else { self.wire.close().await }
     }
 
     /// Says one line and reads the reply to it.
@@ -104,7 +114,20 @@ impl Client {
 
     /// One more message in a session that has said EHLO: the replies from MAIL on.
     pub async fn transaction(&mut self, from: &str, to: &[&str], content: &[u8]) -> io::Result<Vec<Reply>> {
-        let mut replies = vec![self.say(&format!("MAIL FROM:<{from}>")).await?];
+        self.transaction_as(from, "", to, content, false).await
+    }
+
+    /// The same with parameters of MAIL; `raw` content goes as it is, without doubled dots or mended line ends.
+    pub async fn transaction_as(
+        &mut self,
+        from: &str,
+        parameters: &str,
+        to: &[&str],
+        content: &[u8],
+        raw: bool,
+    ) -> io::Result<Vec<Reply>> {
+        let mail = format!("MAIL FROM:<{from}> {parameters}");
+        let mut replies = vec![self.say(mail.trim_end()).await?];
         if !replies[0].is("2") {
             return Ok(replies);
         }
@@ -116,7 +139,8 @@ impl Client {
         }
         replies.push(self.say("DATA").await?);
         if replies.last().is_some_and(|reply| reply.is("354")) {
-            self.write(&stuffed(content)).await?;
+            let bytes = if raw { [content, b"\r\n.\r\n"].concat() } else { stuffed(content) };
+            self.write(&bytes).await?;
             replies.push(self.reply().await?);
         }
         Ok(replies)

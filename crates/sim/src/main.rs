@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use sim::scenario::{Lab, Outcome, Program, Scenario, run};
+use sim::scenario::{Lab, Outcome, Program, Scenario, Score, Table, run, run_through};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A small Internet on loopback for the gateway: scripted DNS, SMTP peers and clients.
@@ -42,6 +42,23 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Score the gateway's explanations: runs all scenarios, goes on after what is wrong, prints a table of groups.
+    ///
+    /// Exit 0 only if everything is right.
+    Score {
+        /// Scenario files, or folders of them (*.toml).
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The gateway's program [default: `gatepost` beside this program, else in PATH].
+        #[arg(long, env = "GATEPOST", value_name = "FILE")]
+        gatepost: Option<PathBuf>,
+        /// Also write scores, findings and reasons here.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Run only scenarios whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
     /// Start only the DNS and the peers of a scenario, and tell what they see, until Ctrl-C.
     Serve {
         file: PathBuf,
@@ -64,6 +81,13 @@ async fn main() -> ExitCode {
             // Dropping the run ends its gateway, too; dying of the signal would leave it behind.
             tokio::select! {
                 result = Box::pin(run_all(&files, &program, json, keep, only.as_deref())) => result,
+                signal = stopped() => Err(signal),
+            }
+        }
+        Command::Score { files, gatepost, json, only } => {
+            let program = Program::find(gatepost);
+            tokio::select! {
+                result = Box::pin(score_all(&files, &program, json.as_deref(), only.as_deref())) => result,
                 signal = stopped() => Err(signal),
             }
         }
@@ -121,6 +145,31 @@ async fn run_all(
         return Err("no scenario was run".to_owned());
     }
     Ok(passed == outcomes.len())
+}
+
+async fn score_all(
+    files: &[PathBuf],
+    program: &Program,
+    json: Option<&Path>,
+    only: Option<&str>,
+) -> Result<bool, String> {
+    let scenarios = read_all(files)?;
+    let mut scores = Vec::new();
+    for scenario in scenarios.iter().filter(|scenario| only.is_none_or(|text| scenario.name.contains(text))) {
+        let score = Score::new(scenario, &run_through(scenario, program, false).await);
+        println!("{score}");
+        scores.push(score);
+    }
+    if scores.is_empty() {
+        return Err("no scenario was run".to_owned());
+    }
+    let table = Table::new(scores);
+    println!("\n{table}");
+    if let Some(file) = json {
+        let text = serde_json::to_string_pretty(&table).map_err(|error| error.to_string())?;
+        std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(table.points == table.points_max)
 }
 
 async fn serve(file: &Path, write: Option<&Path>) -> Result<(), String> {

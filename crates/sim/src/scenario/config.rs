@@ -45,6 +45,14 @@ pub(super) fn settings(over: &str, dns: SocketAddr) -> String {
     settings.to_string()
 }
 
+/// With a hosts file in place of the machine's own.
+pub(super) fn with_hosts(settings: &str, file: &std::path::Path) -> String {
+    let Ok(table) = settings.parse::<Table>() else { return settings.to_owned() };
+    let file = Value::String(file.display().to_string());
+    let dns = Table::from_iter([("hosts_file".to_owned(), file)]);
+    merged(table, Table::from_iter([("dns".to_owned(), Value::Table(dns))])).to_string()
+}
+
 /// The first listener of this name in a `gatepost.toml`.
 pub(super) fn listener(host: &Table, name: &str) -> Option<SocketAddr> {
     host.get("listen")?.get(name)?.get(0)?.as_str()?.parse().ok()

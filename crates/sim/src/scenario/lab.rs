@@ -8,7 +8,8 @@ use std::{
 use super::{PeerPart, Scenario, config, step::client_name};
 use crate::{
     dns::{Server, Zone},
-    peer::{Peer, Received, Script, name_for},
+    peer::{Authority, Peer, Received, Script, name_for},
+    proxy::{self, Proxy},
 };
 
 /// Running DNS and peers. They stop when it is dropped.
@@ -16,6 +17,7 @@ use crate::{
 pub struct Lab {
     dns: Server,
     peers: Vec<(PeerPart, Peer)>,
+    _proxies: Vec<Proxy>,
     /// The names of clients, peers and the gateway, for zones that do not speak of them.
     usual: Zone,
     zone: Zone,
@@ -29,12 +31,24 @@ impl Lab {
         let dns = Server::start(scenario.dns, zone.clone())
             .await
             .map_err(|error| format!("DNS at {}: {error}", scenario.dns))?;
-        let mut lab = Self { dns, peers: Vec::new(), usual, zone };
+        let mut lab = Self { dns, peers: Vec::new(), _proxies: Vec::new(), usual, zone };
         for part in &scenario.peers {
             let script = lab.script(&part.script, part.address)?;
             let peer =
                 Peer::start(part.address, script).await.map_err(|error| format!("peer {}: {error}", part.name))?;
             lab.peers.push((part.clone(), peer));
+        }
+        for part in &scenario.proxies {
+            let path = proxy::Path {
+                source: part.source,
+                rate: part.rate,
+                delay: part.delay.0,
+                swallow_over: part.swallow_over,
+            };
+            let proxy = Proxy::start(part.address, part.to, path)
+                .await
+                .map_err(|error| format!("proxy {}: {error}", part.address))?;
+            lab._proxies.push(proxy);
         }
         Ok(lab)
     }
@@ -83,8 +97,25 @@ impl Lab {
         let write = |name: &str, text: &str| {
             std::fs::write(folder.join(name), text).map_err(|error| format!("{}: {error}", folder.join(name).display()))
         };
-        write("gatepost.toml", &config::host(&scenario.host)?.to_string())?;
-        write("settings.toml", &config::settings(&scenario.settings, self.dns.address()))
+        let here = |text: &str| text.replace("{folder}", &folder.display().to_string());
+        for (name, text) in &scenario.files {
+            write(name, text)?;
+        }
+        if scenario.settings.contains("{folder}") || scenario.host.contains("{folder}") {
+            let authority = Authority::get()?;
+            let (ec, rsa) = (authority.issue("gw.corp.test", false)?, authority.issue("gw.corp.test", true)?);
+            write("ca.pem", authority.certificate())?;
+            write("gateway.pem", &ec.certificate)?;
+            write("gateway.key", &ec.key)?;
+            write("gateway-rsa.pem", &rsa.certificate)?;
+            write("gateway-rsa.key", &rsa.key)?;
+        }
+        write("gatepost.toml", &config::host(&here(&scenario.host))?.to_string())?;
+        let mut settings = config::settings(&here(&scenario.settings), self.dns.address());
+        if !scenario.hosts.is_empty() {
+            settings = config::with_hosts(&settings, &folder.join("hosts"));
+        }
+        write("settings.toml", &settings)
     }
 
     /// A peer is called as the zone calls its address.

@@ -4,12 +4,14 @@ mod account;
 mod config;
 mod delivery;
 mod evidence;
+mod finding;
 mod gateway;
 mod lab;
 mod outcome;
 mod program;
 mod queue;
 mod runner;
+mod score;
 mod sending;
 mod step;
 mod wording;
@@ -18,10 +20,12 @@ use std::{net::SocketAddr, path::Path};
 
 use serde::Deserialize;
 
+pub use finding::Finding;
 pub use lab::Lab;
 pub use outcome::{Failure, Outcome};
 pub use program::Program;
-pub use runner::run;
+pub use runner::{run, run_through};
+pub use score::{Mark, Score, Table};
 pub use step::Step;
 
 use crate::{Span, dns::Zone, peer::Script};
@@ -41,6 +45,18 @@ pub struct Scenario {
     /// What it is about, for the reader.
     #[serde(default)]
     pub about: String,
+    /// The failure that it plays, by a stable name.
+    #[serde(default)]
+    pub id: String,
+    /// For the table of scores: `dns`, `tls`, …
+    #[serde(default)]
+    pub group: String,
+    /// The id of the right finding.
+    #[serde(default)]
+    pub cause: String,
+    /// Nothing is wrong in it: a finding would be a false alarm. Counts double.
+    #[serde(default)]
+    pub false_alarm: bool,
     /// Where the scripted DNS listens.
     #[serde(default = "dns_default")]
     pub dns: SocketAddr,
@@ -48,6 +64,14 @@ pub struct Scenario {
     pub zone: String,
     #[serde(default, rename = "peer")]
     pub peers: Vec<PeerPart>,
+    #[serde(default, rename = "proxy")]
+    pub proxies: Vec<ProxyPart>,
+    /// A hosts file for the gateway.
+    #[serde(default)]
+    pub hosts: String,
+    /// Files written beside the gateway's configuration, by name.
+    #[serde(default)]
+    pub files: std::collections::BTreeMap<String, String>,
     /// Goes over the `gatepost.toml` that the runner makes.
     #[serde(default)]
     pub host: String,
@@ -73,6 +97,26 @@ pub struct PeerPart {
     pub script: String,
 }
 
+/// A TCP forwarder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyPart {
+    pub address: SocketAddr,
+    pub to: SocketAddr,
+    pub source: Option<std::net::IpAddr>,
+    /// Octets a second.
+    #[serde(default)]
+    pub rate: usize,
+    #[serde(default = "no_time")]
+    pub delay: Span,
+    #[serde(default)]
+    pub swallow_over: usize,
+}
+
+fn no_time() -> Span {
+    Span::seconds(0)
+}
+
 fn dns_default() -> SocketAddr {
     DNS.parse().unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 53], 5300)))
 }
@@ -95,6 +139,16 @@ impl Scenario {
     /// Like [`Self::read`], from text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if !scenario.hosts.is_empty() {
+            scenario.files.insert("hosts".to_owned(), scenario.hosts.clone());
+        }
+        for step in &mut scenario.steps {
+            if let Step::ExpectFinding(step) = step
+                && step.cause.all().is_empty()
+            {
+                step.cause = step::OneOrMany::One(scenario.cause.clone());
+            }
+        }
         for peer in &mut scenario.peers {
             if peer.name.is_empty() {
                 peer.name = peer.address.to_string();

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Mark;
+
 /// The result of one run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
@@ -14,6 +16,12 @@ pub struct Outcome {
     pub steps: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Expectations that were not met, if the run went on after them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<Failure>,
+    /// One for each `expect_finding`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
     /// What peers, DNS and the gateway have to say about a failure.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::finding::Finding;
+
 /// One entry of the queue.
 #[derive(Debug, Clone)]
 pub(super) struct Entry(Value);
@@ -37,12 +39,9 @@ impl Entry {
         self.0.get("attempts").and_then(Value::as_u64).unwrap_or_default()
     }
 
-    pub(super) fn cause(&self) -> String {
-        self.field("/finding/cause")
-    }
-
-    pub(super) fn sentence(&self) -> String {
-        self.field("/finding/sentence")
+    /// None, or the one that stands in the queue.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.0.get("finding").map(Finding::all).unwrap_or_default()
     }
 
     fn field(&self, pointer: &str) -> String {
@@ -73,13 +72,14 @@ mod tests {
         let entry = &entries[0];
         assert!(entry.is_to("a@x.test") && !entry.is_to("b@x.test"));
         assert_eq!((entry.state(), entry.status(), entry.attempts()), ("queued".into(), "450 4.2.0 grey".into(), 2));
-        assert_eq!((entry.cause(), entry.sentence()), ("peer.greylist".into(), "wait".into()));
+        let found = &entry.findings()[0];
+        assert_eq!((found.cause.as_str(), found.sentence.as_str()), ("peer.greylist", "wait"));
     }
 
     #[test]
     fn missing_fields_are_empty() {
         let entries = parse(br#"[{"recipients":[],"finding":null,"status":null}]"#).unwrap();
-        assert_eq!((entries[0].cause(), entries[0].status()), (String::new(), String::new()));
+        assert!(entries[0].findings().is_empty() && entries[0].status().is_empty());
         assert!(parse(b"{}").is_err() && parse(b"no").is_err());
     }
 }

@@ -6,10 +6,19 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use toml::Table;
 
-use super::{Failure, Lab, Outcome, Program, Scenario, Step, config, gateway::Gateway};
+use super::{Failure, Lab, Mark, Outcome, Program, Scenario, Step, config, gateway::Gateway};
 
-/// Runs one scenario to its end; `keep` leaves its folder behind.
+/// Runs one scenario to its end or its first failure; `keep` leaves its folder behind.
 pub async fn run(scenario: &Scenario, program: &Program, keep: bool) -> Outcome {
+    play(scenario, program, keep, false).await
+}
+
+/// The same, but goes on after an expectation that was not met: all of them are judged.
+pub async fn run_through(scenario: &Scenario, program: &Program, keep: bool) -> Outcome {
+    play(scenario, program, keep, true).await
+}
+
+async fn play(scenario: &Scenario, program: &Program, keep: bool, through: bool) -> Outcome {
     let started = Instant::now();
     let mut outcome = Outcome {
         name: scenario.name.clone(),
@@ -17,18 +26,24 @@ pub async fn run(scenario: &Scenario, program: &Program, keep: bool) -> Outcome 
         seconds: 0.0,
         steps: 0,
         failure: None,
+        missed: Vec::new(),
+        marks: Vec::new(),
         evidence: Vec::new(),
     };
     match Stage::set(scenario, program.clone()).await {
         Ok(mut stage) => {
-            let limited = timeout(scenario.limit.0, Box::pin(stage.play(scenario, &mut outcome.steps))).await;
+            let limited = timeout(scenario.limit.0, Box::pin(stage.play(scenario, &mut outcome.steps, through))).await;
             outcome.failure = match limited {
                 Ok(result) => result.err(),
                 Err(_) => Some(at_step(scenario, outcome.steps, format!("the scenario took over {}", scenario.limit))),
             };
+            (outcome.missed, outcome.marks) = (std::mem::take(&mut stage.missed), std::mem::take(&mut stage.marks));
             let stopped = stage.gateway.stop().await;
             if let (None, Err(why)) = (&outcome.failure, stopped) {
                 outcome.failure = Some(Failure { step: None, word: "stopping".to_owned(), why });
+            }
+            if outcome.failure.is_none() {
+                outcome.failure = outcome.missed.first().cloned();
             }
             if outcome.failure.is_some() {
                 outcome.evidence = stage.evidence();
@@ -59,6 +74,20 @@ pub(super) struct Stage {
     pub(super) folder: TempDir,
     /// The Audit IDs in the replies to sent messages, with their recipients.
     pub(super) sent: Vec<(Vec<String>, String)>,
+    /// Every reply with an Audit ID, oldest first.
+    pub(super) heard: Vec<Heard>,
+    pub(super) marks: Vec<Mark>,
+    /// Expectations that were not met on the way through.
+    missed: Vec<Failure>,
+}
+
+/// A reply of the gateway that had an Audit ID.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) client: String,
+    pub(super) recipients: Vec<String>,
+    pub(super) id: String,
+    pub(super) refused: bool,
 }
 
 impl Stage {
@@ -70,10 +99,21 @@ impl Stage {
         let host = config::host(&scenario.host)?;
         let config = folder.path().join("gatepost.toml");
         let gateway = Gateway::new(program.clone(), config.clone(), config::control(&host));
-        Ok(Self { lab, gateway, program, host, config, folder, sent: Vec::new() })
+        Ok(Self {
+            lab,
+            gateway,
+            program,
+            host,
+            config,
+            folder,
+            sent: Vec::new(),
+            heard: Vec::new(),
+            marks: Vec::new(),
+            missed: Vec::new(),
+        })
     }
 
-    async fn play(&mut self, scenario: &Scenario, done: &mut usize) -> Result<(), Failure> {
+    async fn play(&mut self, scenario: &Scenario, done: &mut usize, through: bool) -> Result<(), Failure> {
         if let Err(why) = self.gateway.start().await {
             return Err(Failure { step: Some(0), word: "start".to_owned(), why });
         }
@@ -84,7 +124,11 @@ impl Stage {
                 (Err(dead), Err(why)) => Err(format!("{dead}; {why}")),
                 (alive, result) => alive.and(result),
             };
-            result.map_err(|why| at_step(scenario, *done, why))?;
+            let dead = self.gateway.alive().is_err();
+            match result {
+                Err(why) if through && step.looks() && !dead => self.missed.push(at_step(scenario, *done, why)),
+                result => result.map_err(|why| at_step(scenario, *done, why))?,
+            }
             *done += 1;
         }
         Ok(())
@@ -100,6 +144,7 @@ impl Stage {
             Step::ExpectBounce(step) => self.expect_bounce(step).await,
             Step::ExpectCopies(step) => self.expect_copies(step).await,
             Step::ExpectFinding(step) => self.expect_finding(step).await,
+            Step::ExpectNoAlarm(step) => self.expect_no_alarm(step).await,
             Step::ExpectConnections(step) => self.expect_connections(step),
             Step::ExpectQuestions(step) => self.expect_questions(step),
             Step::Run(step) => self.run(step).await,

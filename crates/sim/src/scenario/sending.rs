@@ -2,13 +2,22 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use tokio::time::{sleep, timeout};
+
 use super::{
     config,
-    runner::Stage,
+    runner::{Heard, Stage},
     step::{Send, Talk, client_name},
     wording::contains,
 };
-use crate::client::{Client, Reply};
+use crate::{
+    Span,
+    client::{Client, Reply},
+    peer::{base64, rsa_client_hello, unescape},
+};
+
+/// Between the bytes of one who types.
+const SLOW_TYPING: Duration = Duration::from_millis(100);
 
 impl Stage {
     pub(super) async fn send(&mut self, step: &Send) -> Result<(), String> {
@@ -18,13 +27,32 @@ impl Stage {
         let to: Vec<&str> = step.to.all().iter().map(String::as_str).collect();
         let mut client = Client::connect(Some(step.source), target).await.map_err(told)?;
         let mut last = client.banner.clone();
+        self.hear(step.source, &[], &last);
         if last.is("2") {
             last = client.say(&format!("EHLO {helo}")).await.map_err(told)?;
+            self.hear(step.source, &[], &last);
+        }
+        if let Some((name, password)) = step.auth.as_deref().and_then(|pair| pair.split_once(' ')) {
+            let secret = base64(&format!("\0{name}\0{password}"));
+            last = client.say(&format!("AUTH PLAIN {secret}")).await.map_err(told)?;
         }
         for number in 0..step.times {
             if last.is("2") {
                 let content = content(step, number + self.sent.len());
-                let replies = client.transaction(&step.from, &to, content.as_bytes()).await.map_err(told)?;
+                let whole = client.transaction_as(&step.from, &step.parameters, &to, content.as_bytes(), step.raw);
+                let replies = match step.patience {
+                    None => whole.await.map_err(told)?,
+                    Some(patience) => match timeout(patience.0, whole).await {
+                        Ok(replies) => replies.map_err(told)?,
+                        Err(_) => {
+                            client.vanish(false).await;
+                            return Ok(());
+                        }
+                    },
+                };
+                for reply in &replies {
+                    self.hear(step.source, step.to.all(), reply);
+                }
                 last = replies.last().cloned().unwrap_or(last);
                 self.remember(step, &last);
             }
@@ -38,11 +66,30 @@ impl Stage {
     pub(super) async fn talk(&mut self, step: &Talk) -> Result<(), String> {
         let target = self.listener(&step.listener)?;
         let told = |error: std::io::Error| format!("talking to {target}: {error}");
-        let mut client = Client::connect(Some(step.source), target).await.map_err(told)?;
-        let mut banner = Some(client.banner.clone());
+        let mut client = Client::dial(Some(step.source), target).await.map_err(told)?;
+        // Whoever speaks first without meaning to would miss the banner.
+        let polite = !step.early && step.lines.first().is_some_and(|line| line.starts_with("C: "));
+        let mut banner = None;
+        if polite {
+            banner = Some(client.reply().await.map_err(told)?);
+        }
         for line in &step.lines {
             match line.split_at(3) {
                 ("C: ", said) => client.write(&talk_bytes(said)).await.map_err(told)?,
+                ("B: ", said) => client.write(&unescape(said)?).await.map_err(told)?,
+                ("1: ", said) => {
+                    for byte in unescape(said)? {
+                        client.write(&[byte]).await.map_err(told)?;
+                        sleep(SLOW_TYPING).await;
+                    }
+                }
+                ("W: ", span) => sleep(span.parse::<Span>()?.0).await,
+                ("T: ", "hello") => client.write(&rsa_client_hello()).await.map_err(told)?,
+                ("T: ", _) => client = client.start_tls("gw.corp.test").await.map_err(told)?,
+                ("X: ", how) => {
+                    client.vanish(how == "reset").await;
+                    return Ok(());
+                }
                 (_, "close") => {
                     if !client.closed(Duration::from_secs(10)).await {
                         return Err("the gateway did not close the connection".to_owned());
@@ -53,6 +100,7 @@ impl Stage {
                         Some(banner) => banner,
                         None => client.reply().await.map_err(told)?,
                     };
+                    self.hear(step.source, &[], &reply);
                     if !reply.is(expected) {
                         return Err(format!("expected {expected}, got: {reply}"));
                     }
@@ -62,6 +110,14 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the Audit ID of a reply.
+    fn hear(&mut self, client: std::net::IpAddr, recipients: &[String], reply: &Reply) {
+        if let Some(id) = audit_id(&reply.to_string()) {
+            let refused = !reply.is("2") && !reply.is("3");
+            self.heard.push(Heard { client: client.to_string(), recipients: recipients.to_vec(), id, refused });
+        }
     }
 
     fn listener(&self, name: &str) -> Result<SocketAddr, String> {
@@ -102,6 +158,13 @@ fn content(step: &Send, number: usize) -> String {
             client_name(step.source),
         )
     });
+    let trace = |hop: usize| {
+        format!(
+            "Received: from host{hop}.path.test by host{}.path.test with ESMTP id x{hop};\r\n\tSat, 1 Jan 2000 00:00:00 +0000\r\n",
+            hop + 1
+        )
+    };
+    content = (0..step.received).rev().map(trace).collect::<String>() + &content;
     while content.len() < step.size {
         content += &"x".repeat(70);
         content += "\r\n";

@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::Deserialize;
 
 use super::PeerPart;
-use crate::{Span, dns::Zone, peer::Script};
+use crate::{
+    Span,
+    dns::Zone,
+    peer::{Script, unescape},
+};
 
 /// No step waits longer than this for one thing.
 const WITHIN_MAX: Span = Span::seconds(150);
@@ -24,6 +28,7 @@ pub enum Step {
     ExpectBounce(ExpectBounce),
     ExpectCopies(ExpectCopies),
     ExpectFinding(ExpectFinding),
+    ExpectNoAlarm(ExpectNoAlarm),
     ExpectConnections(ExpectConnections),
     ExpectQuestions(ExpectQuestions),
     Run(Run),
@@ -53,6 +58,19 @@ pub struct Send {
     pub listener: String,
     pub helo: Option<String>,
     pub content: Option<String>,
+    /// Words after the address of MAIL: `SMTPUTF8`.
+    #[serde(default)]
+    pub parameters: String,
+    /// `NAME PASSWORD` for AUTH PLAIN.
+    pub auth: Option<String>,
+    /// The content goes as it is: no dots doubled, line ends as they are.
+    #[serde(default)]
+    pub raw: bool,
+    /// So many Received fields of as many hosts stand before the content.
+    #[serde(default)]
+    pub received: usize,
+    /// How long to wait for the reply to the final dot, before the client goes away without it.
+    pub patience: Option<Span>,
     /// The content is filled up to about this many bytes.
     #[serde(default)]
     pub size: usize,
@@ -74,7 +92,11 @@ pub struct Talk {
     pub source: IpAddr,
     #[serde(default = "listener_default")]
     pub listener: String,
-    /// `C: line` is said, `S: 250` is the beginning of the reply that must come, `S: close` the end of the connection.
+    /// Speak before the banner has come.
+    #[serde(default)]
+    pub early: bool,
+    /// `C: line` is said, `S: 250` is the beginning of the reply that must come, `S: close` the end of the connection;
+    /// further letters stand in `TALK`.
     pub lines: Vec<String>,
 }
 
@@ -150,24 +172,66 @@ pub struct ExpectCopies {
     pub settle: Span,
 }
 
-/// What the gateway says about a message that it could not deliver.
+/// What the gateway says is the cause.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectFinding {
-    pub recipient: String,
-    /// The id of the first finding: `peer.greylist`.
-    pub cause: String,
+    /// About mail to this address.
+    pub recipient: Option<String>,
+    /// About this client, by its address.
+    pub client: Option<String>,
+    #[serde(default, rename = "where")]
+    pub place: Place,
+    /// The id of the first finding: `peer.greylist`; any of several; the scenario's `cause`, if it is left out.
+    #[serde(default)]
+    pub cause: OneOrMany,
+    /// What the sentence must name.
+    #[serde(default)]
+    pub names: OneOrMany,
     #[serde(default)]
     pub sentence_contains: OneOrMany,
-    /// The naive answer, which must not be given.
+    /// The naive answer, which must not be given, in neither sentence nor status.
+    #[serde(default)]
+    pub naive: OneOrMany,
     #[serde(default)]
     pub not_contains: OneOrMany,
+    /// `proven`, `likely` or `possible`.
+    pub confidence: Option<String>,
+    /// `failure`, `warning` or `info`.
+    pub severity: Option<String>,
     /// `queued`, `held` or `gone`.
     pub state: Option<String>,
     /// Copies that peers have got, exactly.
     pub copies: Option<usize>,
     #[serde(default = "within_default")]
     pub within: Span,
+}
+
+/// Where a finding is looked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The queue; else the audit trail; else the incidents: the first of them that has one.
+    #[default]
+    Any,
+    Queue,
+    Audit,
+    Incidents,
+    Identity,
+}
+
+/// No finding that says that something is wrong.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectNoAlarm {
+    pub recipient: Option<String>,
+    pub client: Option<String>,
+    /// Only these causes would be alarms; any, if there are none.
+    #[serde(default)]
+    pub causes: OneOrMany,
+    /// How long to watch.
+    #[serde(default = "settle_default")]
+    pub settle: Span,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -256,6 +320,7 @@ impl Step {
             Self::ExpectBounce(_) => "expect_bounce",
             Self::ExpectCopies(_) => "expect_copies",
             Self::ExpectFinding(_) => "expect_finding",
+            Self::ExpectNoAlarm(_) => "expect_no_alarm",
             Self::ExpectConnections(_) => "expect_connections",
             Self::ExpectQuestions(_) => "expect_questions",
             Self::Run(_) => "run",
@@ -274,6 +339,22 @@ impl Step {
             Self::Talk(step) => Some((step.source, client_name(step.source))),
             _ => None,
         }
+    }
+
+    /// Only looks: after such a step has failed, the next ones can still be judged.
+    pub(super) fn looks(&self) -> bool {
+        matches!(
+            self,
+            Self::WaitDelivered(_)
+                | Self::WaitQueue(_)
+                | Self::WaitLog(_)
+                | Self::ExpectBounce(_)
+                | Self::ExpectCopies(_)
+                | Self::ExpectFinding(_)
+                | Self::ExpectNoAlarm(_)
+                | Self::ExpectConnections(_)
+                | Self::ExpectQuestions(_)
+        )
     }
 
     pub(super) fn check(&self, peers: &[PeerPart]) -> Result<(), String> {
@@ -299,6 +380,7 @@ impl Step {
                 step.peer.as_deref().map_or(Ok(()), known).and(bounded(step.within)).and(bounded(step.settle))
             }
             Self::ExpectFinding(step) => state(&step.state).and(bounded(step.within)),
+            Self::ExpectNoAlarm(step) => bounded(step.settle),
             Self::ExpectConnections(step) => known(&step.peer),
             Self::Run(step) => bounded(step.within),
             Self::SetZone(step) => step.zone.parse::<Zone>().map(drop).map_err(|complaint| complaint.to_string()),
@@ -323,11 +405,28 @@ fn listener(name: &str) -> Result<(), String> {
     }
 }
 
+/// How the lines of a talk begin.
+const TALK: [&str; 7] = ["C: ", "S: ", "B: ", "1: ", "W: ", "T: ", "X: "];
+
 fn talk(lines: &[String]) -> Result<(), String> {
-    match lines.iter().find(|line| !line.starts_with("C: ") && !line.starts_with("S: ")) {
-        Some(line) => Err(format!("\"{line}\" begins neither with \"C: \" nor with \"S: \"")),
-        None => Ok(()),
+    for line in lines {
+        let Some(kind) = TALK.iter().find(|kind| line.starts_with(**kind)) else {
+            return Err(format!("\"{line}\" begins with none of {}", TALK.map(|kind| format!("\"{kind}\"")).join(" ")));
+        };
+        let said = &line[kind.len()..];
+        match *kind {
+            "B: " | "1: " => drop(unescape(said)?),
+            "W: " => drop(said.parse::<Span>()?),
+            "T: " if !matches!(said, "hello" | "starttls") => {
+                return Err(format!("\"{line}\": expected T: hello or T: starttls"));
+            }
+            "X: " if !matches!(said, "close" | "reset") => {
+                return Err(format!("\"{line}\": expected X: close or X: reset"));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// `client-127-0-1-10.test`

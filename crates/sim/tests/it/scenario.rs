@@ -10,7 +10,7 @@ use std::{
 use sim::{
     client::Client,
     peer::Peer,
-    scenario::{Lab, Outcome, Program, Scenario, run},
+    scenario::{Lab, Outcome, Program, Scenario, Score, Table, run, run_through},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -96,7 +96,9 @@ shift 2
 case "$*" in
 "queue list --json") echo '[{"id":"A","recipients":["stuck@d.test"],"state":"queued","attempts":2,"status":"450 4.2.0 grey",
     "finding":{"cause":"peer.greylist","sentence":"mx.d.test asks us to come back"}}]' ;;
-"audit show 0123456789ABC") echo "loop.self.best_mx: d.test leads back here" ;;
+"audit show 0123456789ABC --json") echo '[{"event":"PERMFAIL","fields":{"finding":{"cause":"loop.self.best_mx",
+    "sentence":"d.test leads back here","severity":"failure","confidence":"proven"}}}]' ;;
+"audit show 0123456789ABC") echo "d.test" ;;
 *) echo "unknown: $*"; exit 3 ;;
 esac
 "#;
@@ -134,6 +136,15 @@ fn free(ip: &str) -> std::net::SocketAddr {
 
 /// Runs steps around the stand-in.
 async fn play(steps: &str) -> Outcome {
+    play_as(steps, false).await.1
+}
+
+/// The same, through what is not as expected.
+async fn play_through(steps: &str) -> (Scenario, Outcome) {
+    play_as(steps, true).await
+}
+
+async fn play_as(steps: &str, through: bool) -> (Scenario, Outcome) {
     let _alone = PROGRAMS.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("gatepost");
@@ -149,7 +160,10 @@ async fn play(steps: &str) -> Outcome {
         free("127.0.0.2"),
     ))
     .unwrap();
-    run(&scenario, &Program::find(Some(program)), false).await
+    let program = Program::find(Some(program));
+    let outcome =
+        if through { run_through(&scenario, &program, false).await } else { run(&scenario, &program, false).await };
+    (scenario, outcome)
 }
 
 #[tokio::test]
@@ -216,6 +230,15 @@ async fn each_expectation_can_fail() {
             "the finding is \"peer.greylist\"",
         ),
         (
+            r#"expect_finding = { recipient = "stuck@d.test", cause = "peer.greylist", names = "mx9.d.test", within = "100ms" }"#,
+            "lacks \"mx9.d.test\"",
+        ),
+        (
+            r#"expect_finding = { recipient = "stuck@d.test", cause = "peer.greylist", confidence = "proven", within = "100ms" }"#,
+            "the confidence is ",
+        ),
+        (r#"expect_no_alarm = { recipient = "stuck@d.test", settle = "1ms" }"#, "a false alarm: peer.greylist"),
+        (
             r#"expect_finding = { recipient = "stuck@d.test", cause = "peer.greylist", not_contains = "grey", within = "100ms" }"#,
             "must not have",
         ),
@@ -223,10 +246,7 @@ async fn each_expectation_can_fail() {
             r#"expect_finding = { recipient = "stuck@d.test", cause = "peer.greylist", copies = 1, within = "100ms" }"#,
             "got 0 copies",
         ),
-        (
-            r#"expect_finding = { recipient = "no@d.test", cause = "x", within = "100ms" }"#,
-            "no reply named an Audit ID",
-        ),
+        (r#"expect_finding = { recipient = "no@d.test", cause = "x", within = "100ms" }"#, "there is no finding; gone"),
         (r#"expect_connections = { peer = "backend", at_least = 1 }"#, "expected at least 1"),
         (r#"expect_questions = { name = "d.test", type = "MX", at_least = 1 }"#, "expected at least 1"),
         (r#"run = { args = ["fly"] }"#, "exit status: 3, not 0"),
@@ -236,4 +256,26 @@ async fn each_expectation_can_fail() {
         let failure = outcome.failure.unwrap_or_else(|| panic!("{step} passed"));
         assert!(failure.why.contains(why) && failure.step == Some(1), "{step}: {failure:?}");
     }
+}
+
+#[tokio::test]
+async fn a_score_tells_what_is_right_and_goes_on() {
+    let steps = r#"
+        [[step]]
+        send = { from = "a@x.test", to = "u@d.test" }
+        [[step]]
+        expect_finding = { recipient = "stuck@d.test", cause = "x.y", names = "mx.d.test", within = "1ms" }
+        [[step]]
+        expect_finding = { recipient = "u@d.test", cause = "x.y", naive = "leads", within = "1ms" }
+        [[step]]
+        expect_copies = { recipient = "u@d.test", copies = 1, settle = "1ms" }
+        "#;
+    let (scenario, outcome) = play_through(steps).await;
+    assert_eq!((outcome.steps, outcome.missed.len()), (4, 2), "{outcome}");
+    let score = Score::new(&scenario, &outcome);
+    assert_eq!(score.got, ["peer.greylist", "loop.self.best_mx"]);
+    assert!(!score.cause && !score.names && !score.naive_absent && score.fate && score.wrong_proven);
+    let table = Table::new(vec![score]);
+    assert_eq!((table.points, table.points_max, table.wrong_proven), (1, 4, 1));
+    assert!(table.to_string().contains("1/4"));
 }
