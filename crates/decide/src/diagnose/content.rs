@@ -86,6 +86,8 @@ pub struct ContentFacts {
     pub dkim_time: Option<i64>,
     /// Content-Transfer-Encoding of the body or of a part is quoted-printable or base64.
     pub encoded: bool,
+    /// X-MIME-Autoconverted: `from 8bit to quoted-printable by hop.test id 1`. Empty: absent.
+    pub converted: String,
 }
 
 impl ContentFacts {

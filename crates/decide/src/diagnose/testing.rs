@@ -97,6 +97,26 @@ pub(crate) fn scene(text: &str) -> Scene {
     scene
 }
 
+/// Facts of a message.
+#[expect(clippy::unnecessary_wraps, reason = "as a scene holds it")]
+pub(crate) fn content(message: &str) -> Option<ContentFacts> {
+    Some(ContentFacts::read(message.as_bytes()))
+}
+
+/// A client's visit whose content was refused for a fault.
+pub(crate) fn visit(client: &str, said: &str, fault: mail::Fault) -> Scene {
+    let visit = format!(
+        "listener = \"inbound\"\nlocal = \"127.0.0.2:25\"\nclient = \"{client}\"\nstarted = {0}\nended = {0}\n",
+        NOW.ms()
+    );
+    let refusal =
+        format!("at = {}\nstage = \"body\"\nreply = {{ code = 0, lines = [] }}\ncommand = \"(content)\"\n", NOW.ms());
+    let refusal: mail::Refusal = toml::from_str(&refusal).unwrap();
+    let mut visit: Visit = toml::from_str(&visit).unwrap();
+    visit.refusals.push(mail::Refusal { reply: reply(said), fault: Some(fault), ..refusal });
+    Scene { visit: Some(visit), ..scene("") }
+}
+
 /// One case, one expectation: `cause: sentence`, or `cause` alone, or `unknown`.
 pub(crate) fn check(text: &str, expected: &str) {
     scene(text).check(expected);

@@ -415,6 +415,7 @@ impl Reader {
             "references" => facts.references = u32::try_from(value.matches('<').count()).unwrap_or(u32::MAX),
             "subject" => first(&mut facts.subject),
             "from" => first(&mut facts.from),
+            "x-mime-autoconverted" => first(&mut facts.converted),
             "auto-submitted" => facts.auto_submitted |= !matches!(token(value).as_str(), "" | "no"),
             "dkim-signature" if !facts.has_dkim => {
                 facts.has_dkim = true;

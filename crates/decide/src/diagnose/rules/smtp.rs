@@ -2,5 +2,8 @@
 
 use crate::diagnose::Rule;
 
+mod size_limit;
+mod utf8_required;
+
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[];
+pub(super) const RULES: &[Rule] = &[size_limit::RULE, utf8_required::RULE];
