@@ -2,6 +2,7 @@
 
 use crate::clock::{Ids, now};
 use crate::log::Log;
+use crate::loops::Guard;
 use crate::metrics::Metrics;
 use crate::probe::Probes;
 use crate::queue::Queue;
@@ -39,6 +40,7 @@ pub(crate) struct Core {
     pub(crate) trust: Trust,
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) queue: Queue,
+    pub(crate) loops: Guard,
     pub(crate) listening: Vec<SocketAddr>,
     in_force: RwLock<Arc<InForce>>,
     /// Turns true once: stop.
@@ -52,9 +54,11 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
+    #[expect(clippy::too_many_arguments, reason = "all that a gateway is made of")]
     pub(crate) fn new(
         store: Store,
         log: Log,
+        loops: Guard,
         scanner: u8,
         listening: Vec<SocketAddr>,
         version: i64,
@@ -63,7 +67,7 @@ impl Core {
     ) -> Arc<Core> {
         store.keep_free(settings.queue.disk_reserve);
         let ids = Ids::new(scanner, store.last_audit_id());
-        let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening)));
+        let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening, loops.learned())));
         Arc::new(Core {
             store,
             log,
@@ -75,6 +79,7 @@ impl Core {
             trust: Trust::default(),
             client_tls,
             queue: Queue::default(),
+            loops,
             listening,
             in_force,
             stopping: watch::Sender::new(false),
@@ -89,9 +94,23 @@ impl Core {
     /// Puts another version in force, for all that begins from now on.
     pub(crate) fn put_in_force(&self, version: i64, settings: Settings) {
         self.store.keep_free(settings.queue.disk_reserve);
-        let next = Arc::new(in_force(version, settings, &self.listening));
+        let next = Arc::new(in_force(version, settings, &self.listening, self.loops.learned()));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         self.resolver.forget();
+    }
+
+    /// Looks again at what this gateway is: its addresses change while it runs, and it meets itself behind others.
+    pub(crate) fn renew_identity(&self) {
+        let before = self.in_force();
+        let settings = before.settings.clone();
+        let next = in_force(before.version, settings, &self.listening, self.loops.learned());
+        if next.identity != before.identity {
+            let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+            // Other settings may have come meanwhile; they looked for themselves.
+            if now.version == before.version {
+                *now = Arc::new(next);
+            }
+        }
     }
 
     /// An event, written to the log; the caller hands it to the store with the change that it belongs to.
@@ -112,7 +131,7 @@ impl Core {
     }
 }
 
-fn in_force(version: i64, settings: Settings, listening: &[SocketAddr]) -> InForce {
+fn in_force(version: i64, settings: Settings, listening: &[SocketAddr], learned: Vec<SocketAddr>) -> InForce {
     let hostname = settings.hostname.clone().unwrap_or_else(machine_name);
     let postmaster = settings.postmaster(&hostname).unwrap_or_else(|| postmaster_at(&hostname));
     let mut names = vec![hostname.clone()];
@@ -123,7 +142,7 @@ fn in_force(version: i64, settings: Settings, listening: &[SocketAddr]) -> InFor
     addresses.extend(listening.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified()));
     addresses.sort_unstable();
     addresses.dedup();
-    let identity = Identity { names, addresses, listening: listening.to_vec(), ..Identity::default() };
+    let identity = Identity { names, addresses, listening: listening.to_vec(), learned, ..Identity::default() };
     InForce { version, hostname, postmaster, identity, dns: Servers::of(&settings.dns), settings }
 }
 

@@ -9,7 +9,8 @@ use decide::outcome::Outcome;
 use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
 use decide::settings::{Host, InvalidRecipients, Timeouts, Tls};
 use mail::{
-    Attempt, Connect, Culprit, Domain, End, Failure, HostTry, RcptSaid, Reply, Stage, Time, TlsUse, Via, status,
+    Attempt, Carried, Connect, Culprit, Domain, Dropped, End, Failure, HostTry, RcptSaid, Reply, Stage, Time, TlsUse,
+    Via, Why, status,
 };
 use rustls::pki_types::ServerName;
 use smtp::client::{self, Capabilities, Client, Closed, Event, MessagePlan};
@@ -48,6 +49,10 @@ struct Link {
     verify: bool,
     ca_file: Option<PathBuf>,
     sent: u32,
+    /// By what the attempt that uses it found it, and the rule.
+    way: (Via, String),
+    /// Better hosts of that attempt that failed.
+    failed_before: Vec<String>,
     /// When the last message ended.
     idle_since: Option<Time>,
     /// Of the message under way or just ended, in the order of the plan.
@@ -236,6 +241,7 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
         *link = None;
     }
     if let Some(open) = link.as_mut().filter(|_| !pending.is_empty()) {
+        open.way = (record.via, record.rule.clone());
         let sent = open.send(core, &in_force, delivery, &pending).await;
         // A connection that died while it was idle says nothing about this message: begin anew.
         let stale =
@@ -262,9 +268,20 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
         }
         let mut full = 0;
         let candidates = route.candidates.iter().take(HOSTS_MAX);
+        let mut own: Option<u16> = None;
         for candidate in candidates.clone() {
             if pending.is_empty() {
                 break;
+            }
+            // RFC 5321 5.1: we ourselves, and every MX that is not better.
+            if own.is_some_and(|own| candidate.preference >= own) && matches!(plan.way, Way::Mx { .. }) {
+                record.dropped.push(Dropped {
+                    host: candidate.host.clone(),
+                    address: Some(candidate.address.ip()),
+                    preference: candidate.preference,
+                    why: Why::NotBetterThanOwn,
+                });
+                continue;
             }
             let opened = match connect(core, &in_force, &plan, candidate).await {
                 Opened::InTheClear(tried, open) => {
@@ -275,6 +292,16 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
             };
             match opened {
                 Opened::Full => full += 1,
+                Opened::Own(tried) => {
+                    own = Some(candidate.preference);
+                    record.dropped.push(Dropped {
+                        host: candidate.host.clone(),
+                        address: Some(candidate.address.ip()),
+                        preference: candidate.preference,
+                        why: Why::Own("its greeting, which bears this gateway's own token".to_owned()),
+                    });
+                    record.tries.push(*tried);
+                }
                 Opened::Failed(tried) => {
                     let failure = tried.failure.clone();
                     record.tries.push(*tried);
@@ -283,6 +310,8 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
                     take(&mut fates, &mut pending, answers, &candidate.host, false);
                 }
                 Opened::Link(mut open) | Opened::InTheClear(_, mut open) => {
+                    open.failed_before = failed_hosts(&record);
+                    open.way = (record.via, record.rule.clone());
                     let sent = open.send(core, &in_force, delivery, &pending).await;
                     open.note(&mut record, sent.failure(&candidate.host));
                     take(&mut fates, &mut pending, sent.answers, &candidate.host, open.offers.dsn);
@@ -290,10 +319,14 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
                 }
             }
         }
-        if full > 0 && record.tries.is_empty() {
+        if full > 0 && record.tries.iter().all(|tried| tried.own_token) {
             return None;
         }
         for at in pending {
+            if let (Some(preference), None) = (own, &fates[at].last) {
+                fates[at].outcome = Some(only_ourselves(&plan, &record, preference));
+                continue;
+            }
             let none = || Failure::new(Stage::Route, Culprit::Us, status::NO_ROUTE.with(&plan.rule));
             let last = fates[at].last.clone().unwrap_or_else(none);
             fates[at].outcome = Some(several(&record, decide::outcome::exhausted(&last)));
@@ -304,6 +337,28 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
     }
     record.ended = now();
     Some((fates, record))
+}
+
+/// Hosts that failed before the one that may take it, each with why.
+fn failed_hosts(record: &Attempt) -> Vec<String> {
+    let failed = |tried: &HostTry| {
+        let failure = tried.failure.as_ref()?;
+        Some(format!("{} [{}]: {}", tried.host, tried.address, failure.status))
+    };
+    record.tries.iter().filter_map(failed).take(10).collect()
+}
+
+/// No host was left but ourselves. A better one whose address is not known now may still be there.
+fn only_ourselves(plan: &Plan, record: &Attempt, preference: u16) -> Outcome {
+    let unknown =
+        record.dropped.iter().find(|dropped| dropped.preference < preference && matches!(dropped.why, Why::Unknown(_)));
+    if let Some(unknown) = unknown {
+        return Outcome::Retry(status::DNS_FAILED.with(unknown.to_string()));
+    }
+    let met = record.tries.iter().find(|tried| tried.own_token);
+    let met = met.map(|tried| format!("{} [{}]:{}", tried.host, tried.address, tried.port)).unwrap_or_default();
+    let domain = &plan.domain;
+    Outcome::Bounce(status::LOOP.with(format!("{domain} → {met} ({}) → this gateway → {domain}", plan.rule)))
 }
 
 /// Recipients that were accepted although the domain's list lacks them are settled here.
@@ -373,6 +428,8 @@ enum Opened {
     /// TLS failed first; then it worked in the clear.
     InTheClear(Box<HostTry>, Box<Link>),
     Failed(Box<HostTry>),
+    /// It is this gateway itself.
+    Own(Box<HostTry>),
     /// The address has its limit of connections already.
     Full,
 }
@@ -465,11 +522,24 @@ async fn open(
         verify: tls == Tls::Verify,
         ca_file: settings.ca_file.clone(),
         sent: 0,
+        way: (Via::Mx, String::new()),
+        failed_before: Vec::new(),
         idle_since: None,
         recipients: Vec::new(),
         _seat: seat,
     };
-    match link.until_ready(core, &settings.timeouts).await {
+    let ready = link.until_ready(core, &settings.timeouts).await;
+    if link.is_own(core) {
+        core.loops.learn(candidate.address);
+        core.renew_identity();
+        let what = format!(
+            "{} {} → this gateway: its greeting bears this gateway's own token",
+            candidate.host, candidate.address
+        );
+        let failure = Failure::new(Stage::Banner, Culprit::Us, status::LOOP.with(what));
+        return Opened::Own(Box::new(HostTry { own_token: true, ..link.facts(Some(failure)) }));
+    }
+    match ready {
         Ok(offers) => {
             link.offers = offers;
             Opened::Link(Box::new(link))
@@ -536,6 +606,11 @@ impl Link {
         let Some(Stream::Plain(socket)) = &self.stream else { return self.stream.is_none() };
         let mut octet = [0; 1];
         !matches!(socket.try_read(&mut octet), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the greeting is one of our own.
+    fn is_own(&self, core: &Core) -> bool {
+        self.client.heard().banner.as_ref().is_some_and(|banner| core.loops.is_own_greeting(banner))
     }
 
     /// Banner, EHLO, TLS, AUTH.
@@ -615,6 +690,7 @@ impl Link {
             small: delivery.message.size <= SMALL,
         };
         self.sent += 1;
+        core.loops.carry(self.carried(delivery, &plan));
         self.tried.reused_after_ms =
             self.idle_since.map(|since| u64::try_from(now().since(since).as_millis()).unwrap_or(u64::MAX));
         self.tried.started = if self.idle_since.is_some() { now() } else { self.tried.started };
@@ -664,6 +740,22 @@ impl Link {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// That this host is given the message now.
+    fn carried(&self, delivery: &Delivery, plan: &MessagePlan) -> Carried {
+        Carried {
+            message: delivery.message.id,
+            at: now(),
+            host: self.tried.host.clone(),
+            address: self.tried.address,
+            port: self.tried.port,
+            via: self.way.0,
+            rule: self.way.1.clone(),
+            recipients: plan.recipients.iter().take(20).map(|recipient| recipient.address.to_string()).collect(),
+            failed_before: self.failed_before.clone(),
+            returned: false,
         }
     }
 

@@ -9,6 +9,7 @@ mod door;
 mod host;
 mod listen;
 mod log;
+mod loops;
 mod metrics;
 mod outcome;
 mod password;

@@ -69,6 +69,14 @@ struct Transaction {
     leaves: bool,
     params: MailParams,
     recipients: Vec<Recipient>,
+    /// As given at RCPT, before aliases.
+    given: Vec<mail::Address>,
+    /// Our Received field, written when the header shows whether the message was here before.
+    trace_line: String,
+    returns: Vec<mail::Return>,
+    role: Listener,
+    client: IpAddr,
+    core: Arc<Core>,
     draft: Option<Draft>,
     /// The header while it is not complete.
     header: Option<Vec<u8>>,
@@ -138,7 +146,7 @@ pub(crate) async fn connection(
     match verdict {
         // The machine answers 554 and closes: who does not wait for the greeting is no mail server (RFC 5321 4.3.1).
         Ok(()) if !early.is_empty() => session.server.receive(&early),
-        Ok(()) => session.server.greet(&format!("{} ESMTP Gatepost", in_force.hostname)),
+        Ok(()) => session.server.greet(&format!("{} ESMTP Gatepost {}", in_force.hostname, core.loops.token())),
         Err(reply) => session.refuse(reply, "connect"),
     }
     drop(in_force);
@@ -165,6 +173,11 @@ fn admission(
 ) -> Result<(), Reply> {
     if in_force.settings.mode == Mode::Drain || core.is_stopping() {
         return Err(status::SHUTTING_DOWN.reply(""));
+    }
+    if crate::loops::is_own_client(core, role, client) {
+        // The token tells the other side, which is ourselves, what the matter is.
+        let what = format!("{client} is an address of this gateway {}", core.loops.token());
+        return Err(status::IP_LOOP.reply(what));
     }
     accept::connect(&in_force.settings, role, client, counts)
 }
@@ -337,6 +350,12 @@ impl Session {
             leaves: self.role != Listener::Inbound,
             params,
             recipients: Vec::new(),
+            given: Vec::new(),
+            trace_line: String::new(),
+            returns: Vec::new(),
+            role: self.role,
+            client: self.client,
+            core: self.core.clone(),
             draft: None,
             header: Some(Vec::new()),
             subject: String::new(),
@@ -368,6 +387,7 @@ impl Session {
             self.refused(&reply, "RCPT TO", json!({ "recipient": recipient.address.to_string() }));
             return self.answer_refused(reply);
         }
+        transaction.given.push(recipient.address.clone());
         let added = expand(settings, recipient);
         added.into_iter().for_each(|recipient| transaction.add_recipient(recipient));
         self.server.accept();
@@ -378,7 +398,7 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), "DATA");
         };
-        let mut draft = self.core.store.draft(transaction.id);
+        let draft = self.core.store.draft(transaction.id);
         let only = if let [recipient] = transaction.recipients.as_slice() {
             Some(recipient.address.to_string())
         } else {
@@ -394,9 +414,7 @@ impl Session {
             recipient: only.as_deref(),
             at: now(),
         };
-        if let Err(refused) = draft.write(mail::received(&hop).as_bytes()) {
-            return self.refuse(status::WRITE_FAILED.reply(refused.to_string()), "DATA");
-        }
+        transaction.trace_line = mail::received(&hop);
         transaction.draft = Some(draft);
         self.buffer.reserve(BUFFER_CONTENT);
         self.server.accept();
@@ -417,6 +435,22 @@ impl Session {
         transaction.eight_bit = eight_bit;
         if let Err(reply) = accept::hops(transaction.hops, accept::HOPS_MAX) {
             transaction.trouble = Some(reply);
+        }
+        if let Some(back) = transaction.returns.first() {
+            let cycle = crate::loops::cycle(back, self.client);
+            self.core.record(
+                transaction.id,
+                "loop",
+                json!({
+                    "sender": transaction.params.sender.to_string(),
+                    "recipients": transaction.returns.iter().map(|back| back.recipient.clone()).collect::<Vec<_>>(),
+                    "client": self.client,
+                    "status": status::LOOP.with(&cycle).to_string(),
+                    "returns": transaction.returns,
+                }),
+            );
+            self.core.loops.alert(&self.core, transaction.id, &cycle, "domain.next_hops, route or the server behind");
+            transaction.trouble = Some(crate::loops::refusal(back, self.client));
         }
         let trouble = transaction.trouble.take();
         let (Some(draft), None) = (transaction.draft.take(), &trouble) else {
@@ -575,6 +609,7 @@ impl Transaction {
             }
         }
         let end = header_end(&collected);
+        self.mark(&collected[..end]);
         self.utf8_header = !collected[..end].is_ascii();
         // Masquerading is for mail that leaves.
         let rewritten = match self.leaves {
@@ -588,6 +623,27 @@ impl Transaction {
             }
             None => self.store(&collected),
         }
+    }
+
+    /// Puts our Received field and the trace on top; a message that was here before is refused instead.
+    fn mark(&mut self, header: &[u8]) {
+        let guard = &self.core.loops;
+        let arrival = decide::loops::Arrival {
+            listener: self.role,
+            recipients: &self.given,
+            header,
+            from_filter: false,
+            at: now(),
+        };
+        self.returns = guard.returns(&arrival, self.client);
+        let marks = guard.key().marks(self.id, self.role, guard.pass(header), &self.given);
+        let line = std::mem::take(&mut self.trace_line);
+        let line = match line.rsplit_once(';') {
+            Some((line, date)) => format!("{line}\r\n\t(trace {});{date}", marks.comment),
+            None => line,
+        };
+        self.store(marks.field.as_bytes());
+        self.store(line.as_bytes());
     }
 
     fn store(&mut self, bytes: &[u8]) {

@@ -6,6 +6,7 @@ use crate::door;
 use crate::host::Host;
 use crate::listen::{self, Census};
 use crate::log::Log;
+use crate::loops::{self, Guard};
 use crate::queue::{Queue, Reason};
 use crate::{sweep, tls};
 use decide::settings::{Mode, Settings, Tls};
@@ -43,7 +44,8 @@ pub(crate) fn open(host: &Host, listening: Vec<SocketAddr>) -> Result<Arc<Core>,
         }
         (None, None) => (0, defaults),
     };
-    Ok(Core::new(store, log, host.scanner, listening, version, settings, tls::client()?))
+    let loops = Guard::new(loops::key(&host.data)?);
+    Ok(Core::new(store, log, loops, host.scanner, listening, version, settings, tls::client()?))
 }
 
 fn read_file(path: &Path) -> Result<(String, Settings), String> {
@@ -87,9 +89,9 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     }
     let listening: Vec<SocketAddr> = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
     let core = open(&host, listening)?;
-    let loops = core.in_force().settings.loops(&core.in_force().identity);
-    if !loops.is_empty() {
-        return Err(format!("the settings lead mail back to this gateway:\n{}", door::complain(&loops)));
+    let cycles = core.in_force().settings.loops(&core.in_force().identity);
+    if !cycles.is_empty() {
+        return Err(format!("the settings lead mail back to this gateway:\n{}", door::complain(&cycles)));
     }
     for (role, _) in &sockets {
         certificate(&core, *role)?;

@@ -154,6 +154,7 @@ kinds! {
     MESSAGE_TOO_LARGE = "message-too-large", 552, (5, 3, 4), Data, "message too large", "The message is larger than the listener allows.", "A large attachment.", "Send less, or raise listener.*.message_size.";
     MALFORMED = "malformed", 550, (5, 6, 0), Data, "malformed content", "The content holds a bare CR, a bare LF, a NUL or an over-long line; none of them is mail, and some smuggle commands.", "A broken sending program.", "Repair the sender; the reply names the line.";
     LOOP = "mail-loop", 554, (5, 4, 6), Route, "mail loop", "Delivery would lead back to this gateway, or the message has been here before.", "MX, A record, static route or the server behind points back here.", "Break the cycle that the text names.";
+    IP_LOOP = "ip-loop", 554, (5, 4, 6), Connect, "IP mail loop detected", "The client has an address of this gateway itself: it talks to itself.", "An MX, A record or route leads back here, or a program on this machine uses the inbound listener.", "Mend the route that leads here; local programs use loopback or the outbound listener.";
     HOPS_EXCEEDED = "hops-exceeded", 554, (5, 4, 6), Data, "too many hops, possible mail loop", "The message carries more Received fields than the limit.", "Two servers hand the mail to each other.", "Read its Received fields: the pair that repeats is the cycle.";
     WRITE_FAILED = "write-failed", 451, (4, 3, 0), FinalReply, "message could not be stored", "The message could not be made durable, so it was not accepted.", "Disk full, read-only or failing.", "See the alert for the error.";
 
