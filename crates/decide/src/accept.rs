@@ -65,7 +65,7 @@ pub fn relay(
     recipient: &Address,
 ) -> RcptVerdict {
     match standing(settings, listener, client, user) {
-        Standing::Anonymous => RcptVerdict::Denied(Reply::new(530, "5.7.0", "authentication required")),
+        Standing::Anonymous => RcptVerdict::Denied(status::AUTH_REQUIRED.reply("")),
         Standing::Stranger if is_source_routed(settings, recipient) => denied(recipient, client),
         _ if is_ours(settings, recipient) => known(settings, recipient),
         Standing::Stranger => denied(recipient, client),
@@ -249,8 +249,8 @@ mod tests {
         check("outbound 10.0.0.1", "a@corp.test", "local");
         check("outbound 192.0.2.9", "x@far.test", "550 5.7.1 relaying denied: x@far.test from 192.0.2.9");
         check("submission 192.0.2.9 alice", "x@far.test", "relay");
-        check("submission 192.0.2.9 mallory", "x@far.test", "530 5.7.0 authentication required");
-        check("submission 10.0.0.1", "a@corp.test", "530 5.7.0 authentication required");
+        check("submission 192.0.2.9 mallory", "x@far.test", "530 5.7.0 Authentication required");
+        check("submission 10.0.0.1", "a@corp.test", "530 5.7.0 Authentication required");
         check("internal 127.0.0.1", "x@far.test", "relay");
     }
 

@@ -93,6 +93,8 @@ pub struct Door {
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
     pub proxy_protocol_from: Vec<IpNet>,
+    /// Whoever speaks before it is over is turned away (RFC 5321 4.3.1).
+    pub greeting_delay: Duration,
 }
 
 /// A domain whose mail we take for servers behind us. Subdomains inherit; the longest name wins.
@@ -510,7 +512,7 @@ mod tests {
         check(
             "[listener.inbound]\nconections = 5\nfoo = 1\n[delviery]\n",
             "line 2: listener.inbound.conections = 5 is not a setting (did you mean `connections`?)\n\
-             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from)\n\
+             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from, greeting_delay)\n\
              line 4: delviery = {…} is not a setting (did you mean `delivery`?)",
         );
     }

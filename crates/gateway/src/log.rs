@@ -98,7 +98,8 @@ impl Sink {
         );
         if let Value::Object(fields) = &event.fields {
             let silent = |value: &Value| value.is_null() || value.as_str() == Some("");
-            for (name, value) in fields.iter().filter(|(name, value)| *name != "attempt" && !silent(value)) {
+            let long = |name: &str| matches!(name, "attempt" | "visit" | "findings");
+            for (name, value) in fields.iter().filter(|(name, value)| !long(name) && !silent(value)) {
                 let _ = write!(lines, ", {name}: ");
                 plain(value, lines);
             }
@@ -142,6 +143,12 @@ fn plain(value: &Value, out: &mut String) {
                 }
                 plain(item, out);
             }
+        }
+        // A finding.
+        Value::Object(fields) if fields.contains_key("sentence") => {
+            plain(&fields["cause"], out);
+            out.push_str(": ");
+            plain(&fields["sentence"], out);
         }
         other => {
             let _ = write!(out, "{other}");

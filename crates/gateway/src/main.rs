@@ -5,6 +5,7 @@ mod cli;
 mod clock;
 mod core;
 mod deliver;
+mod diagnose;
 mod door;
 mod host;
 mod listen;
@@ -26,6 +27,7 @@ mod stream;
 mod sweep;
 mod tls;
 mod try_it;
+mod visit;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -12,18 +12,24 @@ const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Section 2.2 allows 65,535; what we need fits into far less, the rest are TLVs.
 const V2_BODY_MAX: usize = 4096;
 
-/// Reads the header that must stand before everything else. `None`: the balancer speaks for itself (health check), keep
-/// the peer's own address. An error means that the peer is no balancer, and the connection must not be served.
-pub(crate) async fn header(socket: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
-    let mut start = [0u8; 12];
-    socket.read_exact(&mut start).await?;
-    if &start == V2_SIGNATURE {
-        return version_2(socket).await;
+/// Reads the header that must stand before everything else; `seen` are its first octets, whatever they are. `None`: the
+/// balancer speaks for itself (health check), keep the peer's own address. An error means that the peer is no balancer,
+/// and the connection must not be served.
+pub(crate) async fn header(socket: &mut TcpStream, seen: &mut Vec<u8>) -> io::Result<Option<SocketAddr>> {
+    while seen.len() < V2_SIGNATURE.len() {
+        let mut more = [0; V2_SIGNATURE.len()];
+        let room = V2_SIGNATURE.len() - seen.len();
+        match socket.read(&mut more[..room]).await? {
+            0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a PROXY header")),
+            length => seen.extend_from_slice(&more[..length]),
+        }
+        // Who begins otherwise is not kept waiting for its twelfth octet.
+        let is_begun = |signature: &[u8]| signature.iter().zip(seen.iter()).all(|(wanted, octet)| wanted == octet);
+        if !is_begun(V2_SIGNATURE) && !is_begun(b"PROXY ") {
+            return Err(wrong("it began with something else"));
+        }
     }
-    if start.starts_with(b"PROXY ") {
-        return version_1(socket, start.to_vec()).await;
-    }
-    Err(wrong("no PROXY header although the settings ask for one from this address"))
+    if seen.as_slice() == V2_SIGNATURE { version_2(socket).await } else { version_1(socket, seen.clone()).await }
 }
 
 async fn version_1(socket: &mut TcpStream, mut line: Vec<u8>) -> io::Result<Option<SocketAddr>> {

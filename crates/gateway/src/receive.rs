@@ -9,18 +9,21 @@ use crate::listen::{Census, Seat};
 use crate::metrics::{ByCode, ByListener};
 use crate::proxy;
 use crate::stream::Stream;
+use crate::visit::{self, Diary};
 use decide::accept::{self, RcptVerdict};
-use decide::settings::{Door, Mode, Tls};
+use decide::settings::{Door, Mode, Settings, Tls};
 use decide::{rewrite, route};
-use mail::{AuditId, Body, Envelope, Headers, Listener, Origin, Recipient, Reply, header_end, status};
-use rustix::net::RecvFlags;
+use mail::{
+    AuditId, Body, End, Envelope, Headers, Listener, Origin, Recipient, Reply, Speaker, Stage, Storage, TlsUse,
+    header_end, status,
+};
 use serde_json::json;
-use smtp::server::{Event, MailParams, Options, Refusal, Server};
+use smtp::server::{Event, MailParams, Options, Refusal, Server, Violation};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
-use store::{Draft, NewDelivery};
+use std::time::{Duration, Instant};
+use store::{Draft, NewDelivery, Refused};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -31,8 +34,17 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 const UNWELCOME_MAX: Duration = Duration::from_secs(5);
 /// A client that does not take our replies for so long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(60);
-/// Handshakes and PROXY headers are machines talking.
+/// A handshake is machines talking.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// A balancer sends its header with the first packet; its specification (2.2) asks for 3 seconds or more, so that one
+/// packet may be lost.
+const PROXY_MAX: Duration = Duration::from_secs(5);
+/// Octets read of what comes before the greeting.
+const EARLY_MAX: usize = 256;
+/// Who was turned away for talking may still be sending: closing at once would reset the connection and our words with
+/// it. So long, and so much, is thrown away first.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+const LINGER_OCTETS_MAX: usize = 65_536;
 /// Read buffer between commands and while content flows.
 const BUFFER_COMMAND: usize = 2048;
 const BUFFER_CONTENT: usize = 32_768;
@@ -49,15 +61,16 @@ struct Session {
     id: AuditId,
     client: IpAddr,
     helo: String,
-    /// What a failed TLS handshake said in the clear.
-    tls_hello: Option<mail::TlsHello>,
     extended: bool,
     server: Server,
     stream: Option<Stream>,
     buffer: Vec<u8>,
     transaction: Option<Box<Transaction>>,
+    diary: Diary,
     /// Turned away at the door; nobody waits long for its QUIT.
     unwelcome: bool,
+    /// Turned away for what it said out of turn: see `LINGER_MAX`.
+    lingers: bool,
     _seat: Seat,
 }
 
@@ -88,11 +101,19 @@ struct Transaction {
     eight_bit: bool,
     /// The first thing that went wrong with storing; told at the end of the content.
     trouble: Option<Reply>,
+    refused: Option<Refused>,
 }
 
 enum Next {
     Go,
-    Close,
+    Close(End),
+}
+
+/// What of the client's was refused, besides a whole stage.
+enum Offer {
+    Nothing,
+    Command(String),
+    Recipient(String),
 }
 
 /// Serves a connection to its end.
@@ -105,62 +126,117 @@ pub(crate) async fn connection(
 ) {
     let _ = socket.set_nodelay(true);
     let in_force = core.in_force();
-    let Some(listener) = in_force.settings.door(role) else { return };
+    let (Some(listener), Ok(local)) = (in_force.settings.door(role), socket.local_addr()) else { return };
+    let id = core.ids.next();
     let mut client = peer.ip().to_canonical();
+    let mut diary = Diary::new(role, local, client);
     if listener.proxy_protocol_from.iter().any(|network| network.contains(&client)) {
-        match timeout(HANDSHAKE_MAX, proxy::header(&mut socket)).await {
-            Ok(Ok(Some(source))) => client = source.ip().to_canonical(),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => {
-                return core.record(
-                    core.ids.next(),
-                    "refused",
-                    json!({ "client": client, "stage": "PROXY", "status": error.to_string() }),
-                );
+        diary.visit.proxy_awaited = true;
+        match proxied(&mut socket, &mut diary).await {
+            Ok(source) => client = source.unwrap_or(client),
+            Err(reply) => {
+                core.record(id, "refused", refusal(&diary, id, &reply, Stage::Connect));
+                diary.refused(id, Stage::Connect, &reply, None, None, String::new());
+                return visit::over(&core, &in_force, id, diary).await;
             }
-            Err(_) => return,
         }
+        diary.visit.proxy = (client != diary.visit.client).then_some(diary.visit.client);
+        diary.visit.client = client;
     }
     let (seat, counts) = census.enter(client);
     let label = ByListener { listener: role.name() };
     core.metrics.connections.get_or_create(&label).inc();
     let verdict = admission(&core, &in_force, role, client, counts);
-    let server = Server::new(options(&in_force, listener, role, client));
-    let early = said_early(&socket);
-    let id = core.ids.next();
+    let early = if verdict.is_ok() { said_early(&socket, listener.greeting_delay).await } else { Early::Nothing };
     let mut session = Session {
         role,
         id,
         client,
         helo: String::new(),
         extended: false,
-        server,
+        server: Server::new(options(&in_force, listener, role, client)),
         stream: Some(Stream::Plain(socket)),
         buffer: Vec::with_capacity(BUFFER_COMMAND),
         transaction: None,
-        tls_hello: None,
+        diary,
         unwelcome: verdict.is_err(),
+        lingers: false,
         _seat: seat,
         core: core.clone(),
     };
-    match verdict {
+    match (verdict, early) {
+        (Err(reply), _) => session.refuse(reply, Stage::Connect),
+        (Ok(()), Early::Gone) => session.stream = None,
         // The machine answers 554 and closes: who does not wait for the greeting is no mail server (RFC 5321 4.3.1).
-        Ok(()) if !early.is_empty() => session.server.receive(&early),
-        Ok(()) => session.server.greet(&format!("{} ESMTP Gatepost {}", in_force.hostname, core.loops.token())),
-        Err(reply) => session.refuse(reply, "connect"),
+        (Ok(()), Early::Said(octets)) => {
+            session.diary.early(&octets);
+            session.server.receive(&octets);
+        }
+        (Ok(()), Early::Nothing) => {
+            session.server.greet(&format!("{} ESMTP Gatepost {}", in_force.hostname, core.loops.token()));
+            session.diary.visit.greeted = Some(now());
+        }
     }
     drop(in_force);
     // An error is the client's going away; what it sent until then was judged, the rest never came.
-    let _ = session.run().await;
+    let end = match session.run().await {
+        Ok(end) => end,
+        Err(error) => End::Broken(error.to_string()),
+    };
     core.metrics.connections.get_or_create(&label).dec();
+    session.over(end).await;
 }
 
-/// What the client said before it was greeted; it stays in the socket.
-fn said_early(socket: &TcpStream) -> Vec<u8> {
-    let mut octets = [0; 256];
-    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let length = rustix::net::recv(socket, &mut octets[..], peek).map_or(0, |(_, length)| length);
-    octets[..length].to_vec()
+/// The true client's address, as the balancer says; `None` if it speaks for itself.
+async fn proxied(socket: &mut TcpStream, diary: &mut Diary) -> Result<Option<IpAddr>, Reply> {
+    let mut seen = Vec::new();
+    let header = timeout(PROXY_MAX, proxy::header(socket, &mut seen)).await;
+    diary.first(&seen);
+    let why = match header {
+        Ok(Ok(source)) => return Ok(source.map(|source| source.ip().to_canonical())),
+        Ok(Err(error)) => {
+            diary.visit.end = if error.kind() == io::ErrorKind::UnexpectedEof { End::Closed } else { End::Ours };
+            error.to_string()
+        }
+        Err(_) => {
+            diary.visit.end = End::TimedOut { waited_ms: PROXY_MAX.as_millis() as u64 };
+            format!("none came within {} s", PROXY_MAX.as_secs())
+        }
+    };
+    let reply = status::PROXY_HEADER.reply(why);
+    let mut said = Vec::new();
+    reply.write(&mut said);
+    // For whoever tries it by hand; a balancer does not read it.
+    let _ = timeout(WRITE_MAX, socket.write_all(&said)).await;
+    diary.said(now(), Speaker::Server, reply.to_string());
+    Err(reply)
+}
+
+enum Early {
+    Nothing,
+    Said(Vec<u8>),
+    /// It closed without waiting for the greeting.
+    Gone,
+}
+
+/// What the client says before it is greeted, within the greeting's delay.
+async fn said_early(socket: &TcpStream, delay: Duration) -> Early {
+    let mut octets = vec![0; EARLY_MAX];
+    let until = tokio::time::Instant::now() + delay;
+    loop {
+        match socket.try_read(&mut octets) {
+            Ok(0) => return Early::Gone,
+            Ok(length) => {
+                octets.truncate(length);
+                return Early::Said(octets);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Early::Gone,
+        }
+        if delay.is_zero() || tokio::time::timeout_at(until, socket.readable()).await.is_err() {
+            return Early::Nothing;
+        }
+    }
 }
 
 /// Whether this client is served now.
@@ -200,19 +276,22 @@ fn options(in_force: &InForce, listener: &Door, role: Listener, client: IpAddr) 
 }
 
 impl Session {
-    async fn run(&mut self) -> io::Result<()> {
+    /// To the end of the conversation, and how it ended.
+    async fn run(&mut self) -> io::Result<End> {
         let mut stopping = self.core.stopping.subscribe();
         loop {
             while let Some(event) = self.server.next() {
-                if let Next::Close = self.handle(event).await? {
-                    return self.close().await;
+                if let Next::Close(end) = self.handle(event).await? {
+                    self.close().await?;
+                    return Ok(end);
                 }
             }
             self.flush().await?;
             if self.server.is_closing() {
-                return self.close().await;
+                self.close().await?;
+                return Ok(End::Ours);
             }
-            let Session { stream: Some(stream), buffer, .. } = self else { return Ok(()) };
+            let Session { stream: Some(stream), buffer, .. } = self else { return Ok(End::Closed) };
             let idle = self.transaction.is_none();
             let patience = if self.unwelcome { UNWELCOME_MAX } else { IDLE_MAX };
             let read = tokio::select! {
@@ -223,22 +302,54 @@ impl Session {
                 }
             };
             match read {
-                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(0)) => return Ok(End::Closed),
                 Ok(Ok(_)) => {
+                    if self.is_before_content() {
+                        self.diary.read(&self.buffer);
+                    }
                     self.server.receive(&self.buffer);
                     self.buffer.clear();
                 }
                 Ok(Err(error)) => return Err(error),
-                Err(_) => self.refuse_and_close(Reply::new(
-                    421,
-                    "4.4.2",
-                    format!("{} idle for too long, closing", self.core.in_force().hostname),
-                )),
+                Err(_) => {
+                    self.refuse_and_close(
+                        status::IDLE.reply(format!("{} closes the connection", self.core.in_force().hostname)),
+                    );
+                    self.close().await?;
+                    return Ok(End::TimedOut { waited_ms: patience.as_millis() as u64 });
+                }
             }
         }
     }
 
+    /// Commands in the clear.
+    fn is_before_content(&self) -> bool {
+        let takes_content = self.transaction.as_ref().is_some_and(|transaction| transaction.draft.is_some());
+        !takes_content && matches!(self.stream, Some(Stream::Plain(_)))
+    }
+
+    /// The connection is over: what it was goes into its record. Its seat is free before that is explained.
+    async fn over(self, end: End) {
+        let Session { core, id, mut diary, server, stream, helo, extended, _seat: seat, .. } = self;
+        diary.visit.end = end;
+        diary.visit.helo = helo;
+        diary.visit.extended = extended;
+        diary.visit.user = server.user().map(str::to_owned);
+        drop((server, stream, seat));
+        let in_force = core.in_force();
+        visit::over(&core, &in_force, id, diary).await;
+    }
+
+    /// Puts on record what was said since the last time.
+    fn note(&mut self) {
+        let at = now();
+        for (speaker, text) in self.server.take_said() {
+            self.diary.said(at, speaker, text);
+        }
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
+        self.note();
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let output = self.server.output();
         if output.is_empty() {
@@ -259,6 +370,9 @@ impl Session {
             // Closing a plain socket ends it as well; TLS has a farewell of its own.
             if stream.tls().is_some() {
                 let _ = timeout(WRITE_MAX, stream.shutdown()).await;
+            } else if self.lingers {
+                let _ = stream.shutdown().await;
+                let _ = timeout(LINGER_MAX, drain(&mut stream)).await;
             }
         }
         Ok(())
@@ -287,20 +401,21 @@ impl Session {
             Event::Auth { user, password } => self.auth(user, password.0).await,
             Event::Reset => self.transaction = None,
             Event::Refused { stage, command, reply } => {
-                self.refused(&reply, stage.name(), json!({ "command": command }))
+                self.refused(&reply, stage, None, Offer::Command(command));
+                if let (Some(fault), Some(refusal)) = (self.server.take_fault(), self.diary.visit.refusals.last_mut()) {
+                    refusal.fault = Some(fault);
+                }
             }
-            Event::Violation(violation) => {
-                self.refused(&Reply::new(554, "5.5.0", format!("{violation:?}")), "protocol", json!({}))
-            }
-            Event::TooManyErrors => return Ok(Next::Close),
-            Event::Quit => return Ok(Next::Close),
+            Event::Violation(violation) => self.violated(violation),
+            Event::TooManyErrors => return Ok(Next::Close(End::Ours)),
+            Event::Quit => return Ok(Next::Close(End::Quit)),
         }
         Ok(Next::Go)
     }
 
     /// Turns the client's wish down, with a record of it.
-    fn refuse(&mut self, reply: Reply, stage: &str) {
-        self.refused(&reply, stage, json!({}));
+    fn refuse(&mut self, reply: Reply, stage: Stage) {
+        self.refused(&reply, stage, None, Offer::Nothing);
         self.answer_refused(reply);
     }
 
@@ -318,32 +433,78 @@ impl Session {
         self.server.close(Refusal::new(reply).expect("made from 421 only"));
     }
 
-    /// Records a refusal.
-    fn refused(&self, reply: &Reply, stage: &str, mut fields: serde_json::Value) {
+    /// Records a refusal; `why` if no kind of status says it.
+    fn refused(&mut self, reply: &Reply, stage: Stage, why: Option<&str>, offer: Offer) {
         self.core.metrics.refused.get_or_create(&ByCode { listener: self.role.name(), code: reply.code }).inc();
         let id = self.transaction.as_ref().map_or(self.id, |transaction| transaction.id);
-        fields["client"] = json!(self.client);
+        let mut fields = refusal(&self.diary, self.id, reply, stage);
         fields["helo"] = json!(self.helo);
-        fields["listener"] = json!(self.role.name());
-        fields["stage"] = json!(stage);
-        fields["status"] = json!(reply.to_string());
-        fields["connection"] = json!(self.id);
         if let Some(transaction) = &self.transaction {
             fields["sender"] = json!(transaction.params.sender.to_string());
         }
+        let (mut recipient, mut command) = (None, String::new());
+        match offer {
+            Offer::Nothing => {}
+            Offer::Command(said) => {
+                fields["command"] = json!(said);
+                command = said;
+            }
+            Offer::Recipient(address) => {
+                fields["recipient"] = json!(address);
+                recipient = Some(address);
+            }
+        }
         self.core.record(id, "refused", fields);
+        self.diary.refused(id, stage, reply, why, recipient, command);
+    }
+
+    /// The protocol was broken. After all but one of these the connection is closed.
+    fn violated(&mut self, violation: Violation) {
+        let (why, stage) = match violation {
+            Violation::EarlyTalker => ("early-talker", Stage::Banner),
+            Violation::BareCarriageReturn => ("bare-cr-in-command", Stage::Ehlo),
+            Violation::BareLineFeed => ("bare-lf-in-command", Stage::Ehlo),
+            Violation::Nul => ("nul-in-command", Stage::Ehlo),
+            Violation::PlaintextAfterStartTls(_) => ("plaintext-after-starttls", Stage::StartTls),
+            Violation::ImproperPipelining => ("improper-pipelining", Stage::Data),
+            Violation::ForeignProtocol => ("foreign-protocol", Stage::Ehlo),
+            Violation::LostChunk => ("lost-chunk", Stage::Data),
+            Violation::Flood => ("flood", Stage::Ehlo),
+        };
+        self.lingers = true;
+        self.refused(&Reply::new(554, "5.5.0", format!("{violation:?}")), stage, Some(why), Offer::Nothing);
+    }
+
+    /// New mail has no place: what an explanation needs.
+    fn no_room(&mut self, refused: &Refused, settings: &Settings) {
+        let (free, reserve) = match refused {
+            Refused::Full { free, reserve } => (*free, *reserve),
+            Refused::Failed(_) => (0, settings.queue.disk_reserve),
+        };
+        self.diary.visit.storage = Some(Storage {
+            folder: self.core.store.folder().display().to_string(),
+            free,
+            reserve,
+            message_size: settings.door(self.role).map_or(0, |door| door.message_size),
+            error: match refused {
+                Refused::Failed(error) => Some(error.to_string()),
+                Refused::Full { .. } => None,
+            },
+        });
     }
 
     fn mail(&mut self, params: MailParams) {
         let in_force = self.core.in_force();
         if let Err(refused) = self.core.store.room() {
-            return self.refuse(status::STORAGE_LOW.reply(refused.to_string()), "MAIL FROM");
+            self.no_room(&refused, &in_force.settings);
+            return self.refuse(status::STORAGE_LOW.reply(refused.to_string()), Stage::Mail);
         }
         let (queued, limit) = (self.core.store.usage().queued, in_force.settings.queue.limit);
         if queued >= limit {
             return self
-                .refuse(status::QUEUE_FULL.reply(format!("{queued} deliveries, the limit is {limit}")), "MAIL FROM");
+                .refuse(status::QUEUE_FULL.reply(format!("{queued} deliveries, the limit is {limit}")), Stage::Mail);
         }
+        self.diary.deal(params.sender.address().map(ToString::to_string).unwrap_or_default());
         self.transaction = Some(Box::new(Transaction {
             id: self.core.ids.next(),
             in_force,
@@ -364,6 +525,7 @@ impl Session {
             utf8_header: false,
             eight_bit: false,
             trouble: None,
+            refused: None,
         }));
         self.server.accept();
     }
@@ -371,11 +533,12 @@ impl Session {
     fn rcpt(&mut self, recipient: Recipient) {
         let user = self.server.user().map(str::to_owned);
         let Some(transaction) = &mut self.transaction else {
-            return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), "RCPT TO");
+            return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), Stage::Rcpt);
         };
         let recipient = match own_postmaster(&transaction.in_force, &recipient) {
             // RFC 5321 4.5.1: whoever can reach us can reach our postmaster.
             Some(postmaster) => {
+                self.diary.accepted(&postmaster.address);
                 transaction.add_recipient(postmaster);
                 return self.server.accept();
             }
@@ -384,9 +547,10 @@ impl Session {
         let settings = &transaction.in_force.settings;
         let verdict = accept::relay(settings, self.role, self.client, user.as_deref(), &recipient.address);
         if let RcptVerdict::Denied(reply) = verdict {
-            self.refused(&reply, "RCPT TO", json!({ "recipient": recipient.address.to_string() }));
+            self.refused(&reply, Stage::Rcpt, None, Offer::Recipient(recipient.address.to_string()));
             return self.answer_refused(reply);
         }
+        self.diary.accepted(&recipient.address);
         transaction.given.push(recipient.address.clone());
         let added = expand(settings, recipient);
         added.into_iter().for_each(|recipient| transaction.add_recipient(recipient));
@@ -396,8 +560,11 @@ impl Session {
     fn data(&mut self) {
         let origin = self.origin();
         let Some(transaction) = &mut self.transaction else {
-            return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), "DATA");
+            return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), Stage::Data);
         };
+        if let Some(deal) = self.diary.last() {
+            deal.content = true;
+        }
         let draft = self.core.store.draft(transaction.id);
         let only = if let [recipient] = transaction.recipients.as_slice() {
             Some(recipient.address.to_string())
@@ -427,6 +594,7 @@ impl Session {
 
     async fn content_end(&mut self, size: u64, eight_bit: bool) {
         self.buffer.shrink_to(BUFFER_COMMAND);
+        let ended = Instant::now();
         let origin = self.origin();
         let Some(mut transaction) = self.transaction.take() else {
             return self.answer_refused(status::WRITE_FAILED.reply(""));
@@ -451,12 +619,21 @@ impl Session {
             );
             self.core.loops.alert(&self.core, transaction.id, &cycle, "domain.next_hops, route or the server behind");
             transaction.trouble = Some(crate::loops::refusal(back, self.client));
+            self.diary.visit.returns.extend(transaction.returns.iter().cloned());
+        }
+        if let Some(deal) = self.diary.last() {
+            deal.size = size;
+            deal.message_id.clone_from(&transaction.message_id);
         }
         let trouble = transaction.trouble.take();
         let (Some(draft), None) = (transaction.draft.take(), &trouble) else {
             let reply = trouble.unwrap_or_else(|| status::WRITE_FAILED.reply(""));
+            let in_force = transaction.in_force.clone();
+            if let Some(refused) = transaction.refused.take() {
+                self.no_room(&refused, &in_force.settings);
+            }
             self.transaction = Some(transaction);
-            self.refuse(reply, "BODY");
+            self.refuse(reply, Stage::Body);
             self.transaction = None;
             return;
         };
@@ -468,11 +645,18 @@ impl Session {
                 self.core.log.write(&event);
                 self.core.metrics.accepted.get_or_create(&ByListener { listener: self.role.name() }).inc();
                 self.server.accept_content(&committed);
+                self.diary.visit.taken += 1;
+                if let Some(deal) = self.diary.last() {
+                    deal.taken = true;
+                    deal.answer_ms = ended.elapsed().as_millis() as u64;
+                }
                 self.core.queue.enqueue(&self.core, reserved, committed.into_deliveries());
             }
             Err(refused) => {
+                let in_force = transaction.in_force.clone();
+                self.no_room(&refused, &in_force.settings);
                 self.transaction = Some(transaction);
-                self.refuse(status::WRITE_FAILED.reply(refused.to_string()), "BODY");
+                self.refuse(status::WRITE_FAILED.reply(refused.to_string()), Stage::Body);
                 self.transaction = None;
             }
         }
@@ -527,12 +711,18 @@ impl Session {
         let tls = match crate::tls::accept(config, stream.into_plain()?, HANDSHAKE_MAX).await {
             Ok(tls) => tls,
             Err(unshaken) => {
-                self.refused(&status::TLS_FAILED.reply(unshaken.error.to_string()), "STARTTLS", json!({}));
-                self.tls_hello = Some(unshaken.overheard.hello);
+                let reply = status::TLS_FAILED.reply(unshaken.error.to_string());
+                self.refused(&reply, Stage::StartTls, None, Offer::Nothing);
+                self.diary.visit.tls_hello = Some(unshaken.overheard.hello);
                 return Err(unshaken.error);
             }
         };
-        self.stream = Some(Stream::Server(Box::new(tls)));
+        let stream = Stream::Server(Box::new(tls));
+        if let Some((version, cipher)) = stream.tls() {
+            self.diary.said(now(), Speaker::Note, format!("TLS started: {version} {cipher}"));
+            self.diary.visit.tls = Some(TlsUse { version, cipher, unverified: None });
+        }
+        self.stream = Some(stream);
         self.transaction = None;
         self.server.tls_started();
         Ok(())
@@ -547,7 +737,30 @@ impl Session {
         if known.await.unwrap_or(false) {
             self.server.accept();
         } else {
-            self.refuse(Reply::new(535, "5.7.8", "authentication credentials invalid"), "AUTH");
+            self.refuse(status::BAD_CREDENTIALS.reply(""), Stage::Auth);
+        }
+    }
+}
+
+/// What stands in the audit trail for each refusal.
+fn refusal(diary: &Diary, connection: AuditId, reply: &Reply, stage: Stage) -> serde_json::Value {
+    json!({
+        "client": diary.visit.client,
+        "listener": diary.visit.listener.name(),
+        "stage": stage.name(),
+        "status": reply.to_string(),
+        "connection": connection,
+    })
+}
+
+/// Throws away what still comes, up to a limit.
+async fn drain(stream: &mut Stream) {
+    let mut octets = [0; 4096];
+    let mut left = LINGER_OCTETS_MAX;
+    while let Ok(length @ 1..) = stream.read(&mut octets).await {
+        left = left.saturating_sub(length);
+        if left == 0 {
+            return;
         }
     }
 }
@@ -653,6 +866,7 @@ impl Transaction {
         let Some(draft) = &mut self.draft else { return };
         if let Err(refused) = draft.write(bytes) {
             self.trouble = Some(status::WRITE_FAILED.reply(refused.to_string()));
+            self.refused = Some(refused);
         }
     }
 

@@ -123,6 +123,17 @@ impl Kind {
         Status { code: self.code, enhanced: EnhancedStatus { class, subject, detail: number }, text, host: None }
     }
 
+    /// The kind that a reply of our own making is of.
+    pub fn of(reply: &Reply) -> Option<&'static Kind> {
+        let is_said = |kind: &&&Kind| {
+            let (class, subject, detail) = kind.enhanced;
+            reply.code == kind.code
+                && reply.enhanced == Some(EnhancedStatus { class, subject, detail })
+                && reply.lines.first().is_some_and(|line| line.starts_with(kind.text))
+        };
+        TABLE.iter().find(is_said).copied()
+    }
+
     /// The reply of a listener with what happened.
     pub fn reply(&self, detail: impl AsRef<str>) -> Reply {
         self.with(detail).reply()
@@ -147,6 +158,16 @@ kinds! {
     SHUTTING_DOWN = "shutting-down", 421, (4, 3, 2), Connect, "not accepting mail now, try again", "The gateway stops or does not accept mail now.", "Restart, or MTA operation is set to drain.", "Wait, or set mode back to accept-and-deliver.";
     DNS_UNAVAILABLE = "dns-unavailable", 421, (4, 4, 0), Connect, "unable to connect to DNS, try again later", "A lookup that an enabled check needs has failed; unknown is not no, so the mail is deferred.", "The resolver does not answer.", "Check dns.servers and the path to them.";
     ACCESS_DENIED = "access-denied", 554, (5, 7, 1), Connect, "access denied", "The listener's acceptance list does not hold this client.", "A client that should use another listener.", "Add its network to listener.*.accept_from if it may send here.";
+    NO_REVERSE_NAME = "no-reverse-name", 550, (5, 7, 25), Connect, "no reverse name", "The client's address has no PTR record, and listener.*.require_reverse_name asks for one.", "A client that is no mail server, or whose provider has not set the record.", "Its operator has the record set; or add its network to internal_hosts if it is yours.";
+    REVERSE_NAME_MISMATCH = "reverse-name-mismatch", 550, (5, 7, 25), Connect, "reverse name does not lead back", "No name that the client's address has in reverse DNS has this address (A, AAAA), and listener.*.require_confirmed_reverse_name asks for it.", "A stale or generic record.", "Its operator makes PTR and A or AAAA agree; or add its network to internal_hosts if it is yours.";
+    BLOCK_LISTED = "block-listed", 554, (5, 7, 1), Connect, "blocked", "A DNS block list that listener.*.dnsbl names holds the client's address.", "A compromised or dynamic address.", "Its operator has it removed from the list; or add its network to internal_hosts if it is yours.";
+    PROXY_HEADER = "proxy-header", 421, (4, 3, 5), Connect, "no PROXY header", "This address is in listener.*.proxy_protocol_from and did not begin with a PROXY protocol header.", "The balancer does not send it, or is no balancer.", "Switch it on at the balancer, or take the address out of proxy_protocol_from.";
+    HELO_UNRESOLVABLE = "helo-unresolvable", 550, (5, 7, 1), Ehlo, "EHLO name does not resolve", "The name in HELO or EHLO has neither A, AAAA nor MX, and listener.*.require_resolvable_helo asks for one.", "A client that calls itself by an internal name.", "Its operator sets a fully qualified name that resolves in public DNS.";
+    TLS_REQUIRED = "tls-required", 530, (5, 7, 0), StartTls, "Must issue a STARTTLS command first", "listener.*.tls is \"require\" and the client spoke without TLS.", "An old client, or one whose TLS failed.", "Use TLS, or set listener.*.tls to \"offer\".";
+    AUTH_REQUIRED = "auth-required", 530, (5, 7, 0), Mail, "Authentication required", "The submission listener takes mail only from users who have said who they are (RFC 6409 4.3).", "A mail server that should use port 25, or a client without a password.", "Set user and password in the client, or the right port.";
+    BAD_CREDENTIALS = "bad-credentials", 535, (5, 7, 8), Auth, "authentication credentials invalid", "No user of the settings has this name and password.", "A typing error, or somebody who guesses.", "Correct the password in the client, or set a new one.";
+    IDLE = "idle", 421, (4, 4, 2), Connect, "idle for too long", "The client said nothing for five minutes (RFC 5321 4.5.3.2.7), or did not leave after it was turned away.", "A client that hangs, a path that lost the connection.", "Nothing, unless it recurs.";
+    SENDER_DOMAIN_UNRESOLVABLE = "sender-domain-unresolvable", 550, (5, 1, 8), Mail, "sender's domain takes no mail", "The MAIL FROM domain has neither MX, A nor AAAA, or a null MX, so that no bounce could be returned; listener.*.require_resolvable_sender asks for one.", "A typing error, a domain for sending only.", "Its owner publishes an MX or address record.";
     RELAYING_DENIED = "relaying-denied", 550, (5, 7, 1), Rcpt, "relaying denied", "The recipient is not in a local domain and this client may not relay.", "A domain missing from the settings, or a client on the wrong listener.", "Add the domain, or let the client use the outbound or submission listener.";
     NO_SUCH_RECIPIENT = "no-such-recipient", 550, (5, 1, 1), Rcpt, "recipient address rejected: user unknown", "The recipient is not on the domain's list of recipients.", "A typing error, or a list that is out of date.", "Correct the address or the list.";
     RECIPIENT_REJECTED = "recipient-rejected", 554, (5, 1, 2), Rcpt, "recipient rejected", "The recipient's domain can never be delivered to from here.", "The domain does not exist or takes no mail.", "Correct the address.";

@@ -84,6 +84,27 @@ pub struct Deal {
     pub taken: bool,
     /// Octets of content.
     pub size: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message_id: String,
+    /// Milliseconds from the end of the content to our answer.
+    #[serde(default)]
+    pub answer_ms: u64,
+    /// The client had gone before our answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
+}
+
+/// Why new mail could not be stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    pub folder: String,
+    /// Octets free, to stay free, and the largest message that may come.
+    pub free: u64,
+    pub reserve: u64,
+    pub message_size: u64,
+    /// The error of the system, if there was one: `No space left on device (os error 28)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One host that this gateway handed a message to.
@@ -151,6 +172,9 @@ pub struct Visit {
     /// The TCP peer, if it is another: a load balancer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<IpAddr>,
+    /// The settings ask this TCP peer for a PROXY protocol header.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_awaited: bool,
     pub started: Time,
     pub ended: Time,
     #[serde(default)]
@@ -182,13 +206,69 @@ pub struct Visit {
     pub dns: Vec<dns::Answer>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
+    /// The last ones, at most twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deals: Vec<Deal>,
     /// Messages that came back to this gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub returns: Vec<Return>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+    /// Transactions in all, and messages taken.
+    #[serde(default)]
+    pub transactions: u32,
+    #[serde(default)]
+    pub taken: u32,
+    /// Command lines said.
+    #[serde(default)]
+    pub commands: u32,
     #[serde(default)]
     pub transcript: Vec<Said>,
     #[serde(default)]
     pub end: End,
+}
+
+impl Visit {
+    /// Nothing has been said yet.
+    pub fn new(listener: Listener, local: SocketAddr, client: IpAddr, started: Time) -> Visit {
+        Visit {
+            listener,
+            local,
+            client,
+            proxy: None,
+            proxy_awaited: false,
+            started,
+            ended: started,
+            helo: String::new(),
+            extended: false,
+            user: None,
+            tls: None,
+            tls_hello: None,
+            greeted: None,
+            early: Vec::new(),
+            first: Vec::new(),
+            single_octet_reads: 0,
+            reads: 0,
+            dns: Vec::new(),
+            refusals: Vec::new(),
+            deals: Vec::new(),
+            returns: Vec::new(),
+            storage: None,
+            transactions: 0,
+            taken: 0,
+            commands: 0,
+            transcript: Vec::new(),
+            end: End::Open,
+        }
+    }
+
+    /// The last refusal of this kind.
+    pub fn refused(&self, why: &str) -> Option<&Refusal> {
+        self.refusals.iter().rev().find(|refusal| refusal.why == why)
+    }
+
+    /// Milliseconds that it lasted.
+    pub fn lasted_ms(&self) -> u64 {
+        u64::try_from(self.ended.ms() - self.started.ms()).unwrap_or(0)
+    }
 }

@@ -39,6 +39,38 @@ pub(crate) fn stage(verb: &str) -> Stage {
     }
 }
 
+/// AUTH as it may be shown: the mechanism if it is one that exists (IANA's registry), never what follows.
+pub(crate) fn auth_shown(parameters: &str) -> String {
+    const MECHANISMS: [&str; 12] = [
+        "PLAIN",
+        "LOGIN",
+        "CRAM-MD5",
+        "DIGEST-MD5",
+        "NTLM",
+        "GSSAPI",
+        "EXTERNAL",
+        "ANONYMOUS",
+        "XOAUTH2",
+        "OAUTHBEARER",
+        "SCRAM-SHA-1",
+        "SCRAM-SHA-256",
+    ];
+    let named = parameters.split([' ', '\t']).next().unwrap_or_default();
+    match MECHANISMS.iter().find(|mechanism| mechanism.eq_ignore_ascii_case(named)) {
+        Some(mechanism) => format!("AUTH {mechanism}"),
+        None => "AUTH".to_owned(),
+    }
+}
+
+/// Whether this is a command's first word, served or not.
+pub(crate) fn is_verb(verb: &str) -> bool {
+    const VERBS: [&str; 21] = [
+        "HELO", "EHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "HELP", "VRFY", "QUIT", "STARTTLS", "AUTH",
+        "EXPN", "SEND", "SOML", "SAML", "TURN", "ETRN", "ATRN", "BURL",
+    ];
+    VERBS.contains(&verb)
+}
+
 /// A line that belongs to HTTP or to a message's header: a browser or a confused sender made to speak to us
 /// (cross-protocol requests carry commands in their bodies). No SMTP verb has a colon or these words.
 pub(crate) fn is_foreign(line: &str) -> bool {

@@ -12,7 +12,7 @@ use crate::content::{Framing, Intake, Limits};
 use crate::lines::{Break, Input, Line};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mail::{AuditId, Body, Fault, Recipient, Reply, Ret, ReversePath, Stage, status};
+use mail::{AuditId, Body, Fault, Recipient, Reply, Ret, ReversePath, Speaker, Stage, status};
 use std::collections::VecDeque;
 
 /// Longest command line, CRLF included. RFC 5321 4.5.3.1.4 asks for 512, its extensions for about 1,500 together.
@@ -25,8 +25,11 @@ const PIECE: usize = 64 * 1024;
 const INPUT_ENOUGH: usize = 64 * 1024;
 /// With so much the session ends: a driver that reads pieces of up to 192 KiB cannot come here.
 const INPUT_MAX: usize = 256 * 1024;
-/// Octets of a refused command line kept for the log.
+/// Characters of a refused command line kept for the log, and of any line kept for the record of the session.
 const QUOTE_MAX: usize = 200;
+const SAID_LINE_MAX: usize = 500;
+/// Lines kept between two calls of `take_said`: a client that pipelines more is on record with its first ones.
+const SAID_MAX: usize = 200;
 
 /// What this server is and offers.
 #[derive(Clone, Debug)]
@@ -90,6 +93,7 @@ pub struct Server {
     events: VecDeque<Event>,
     /// Of the content that was refused last.
     fault: Option<Fault>,
+    said: Vec<(Speaker, String)>,
 }
 
 /// What lives as long as the connection.
@@ -97,6 +101,8 @@ pub struct Server {
 struct Session {
     state: State,
     tls: bool,
+    /// AUTH was said: what cannot be read as a command may be a password.
+    auth_said: bool,
     user: Option<String>,
     messages: u32,
     errors: u32,
@@ -291,7 +297,7 @@ impl Server {
     pub fn new(options: Options) -> Server {
         Server {
             options,
-            session: Session { state: State::Start, tls: false, user: None, messages: 0, errors: 0 },
+            session: Session { state: State::Start, tls: false, auth_said: false, user: None, messages: 0, errors: 0 },
             transaction: Transaction::default(),
             input: Input::default(),
             output: Vec::new(),
@@ -300,6 +306,7 @@ impl Server {
             owed: None,
             events: VecDeque::new(),
             fault: None,
+            said: Vec::new(),
         }
     }
 
@@ -441,6 +448,11 @@ impl Server {
         self.fault.take()
     }
 
+    /// Lines of the conversation since the last call, for its record: without credentials, content counted only.
+    pub fn take_said(&mut self) -> std::vec::Drain<'_, (Speaker, String)> {
+        self.said.drain(..)
+    }
+
     /// Content decoded since the last call: without DATA's added dots, exactly as it is to be stored.
     pub fn take_content(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.content)
@@ -519,18 +531,21 @@ impl Server {
     fn command_line(&mut self, line: Line) -> bool {
         let Some(line) = self.readable(line) else { return true };
         let (verb, _) = command::verb(&line);
+        let shown = self.shown(&verb, &line);
+        self.hear(Speaker::Client, &shown);
+        self.session.auth_said |= verb.starts_with("AUTH");
         match command::parse(&line, &self.options.hostname) {
             Ok(command) => match self.step(&command) {
                 Ok(()) => self.obey(command),
                 Err(reply) => match command {
                     // The chunk comes whether we like it or not (RFC 3030 2).
                     Command::Bdat { size, last } => {
-                        self.show(Stage::Data, quote(&line), &reply);
+                        self.show(Stage::Data, quote(&shown), &reply);
                         self.reading = Reading::Chunk { left: size, last, fate: Fate::Refuse(reply) };
                     }
                     _ => {
                         self.fault = self.declared_too_large(&command);
-                        self.reject(command::stage(&verb), quote(&line), &reply);
+                        self.reject(command::stage(&verb), quote(&shown), &reply);
                     }
                 },
             },
@@ -541,7 +556,7 @@ impl Server {
                     Reply::new(500, "5.5.2", "this is an SMTP server; closing connection"),
                 );
             }
-            Err(reply) => self.reject(command::stage(&verb), quote(&line), &reply),
+            Err(reply) => self.reject(command::stage(&verb), quote(&shown), &reply),
         }
         true
     }
@@ -552,6 +567,7 @@ impl Server {
             Line::Whole(octets) => octets,
             Line::TooLong => {
                 // RFC 5321 4.5.3.1.10.
+                self.hear(Speaker::Client, "(line too long)");
                 self.reject(Stage::Ehlo, "(line too long)".to_owned(), &Reply::new(500, "5.5.2", "line too long"));
                 return None;
             }
@@ -561,6 +577,7 @@ impl Server {
                     Break::BareLineFeed => (Violation::BareLineFeed, "bare LF"),
                     Break::Nul => (Violation::Nul, "NUL"),
                 };
+                self.hear(Speaker::Client, &format!("(a line with a {name})"));
                 let text = format!("{name} in a command line: only CRLF ends a line; closing connection");
                 self.violate(violation, Reply::new(500, "5.5.2", text));
                 return None;
@@ -570,6 +587,7 @@ impl Server {
             Ok(text) if !text.contains(|c: char| c.is_control() && c != '\t') => Some(text),
             _ => {
                 let reply = Reply::new(500, "5.5.2", "control character or no UTF-8 in a command line");
+                self.hear(Speaker::Client, "(unreadable line)");
                 self.reject(Stage::Ehlo, "(unreadable line)".to_owned(), &reply);
                 None
             }
@@ -635,6 +653,7 @@ impl Server {
     }
 
     fn content_is_in(&mut self, intake: &Intake) {
+        self.hear(Speaker::Note, &format!("{} octets of content", intake.size()));
         match intake.problem() {
             None => {
                 self.owed = Some(Owed::Content);
@@ -682,12 +701,12 @@ impl Server {
         // RFC 3207 4.
         let is_free = matches!(command, Hello { .. } | Noop | StartTls | Quit);
         if self.options.tls_required && !session.tls && !is_free && session.state != State::Unwelcome {
-            return Err(Reply::new(530, "5.7.0", "Must issue a STARTTLS command first"));
+            return Err(status::TLS_REQUIRED.reply(""));
         }
         transition(session.state, command)?;
         // RFC 4954 6.
         if matches!(command, Mail(_)) && self.options.auth_required && session.user.is_none() {
-            return Err(Reply::new(530, "5.7.0", "Authentication required"));
+            return Err(status::AUTH_REQUIRED.reply(""));
         }
         if let Some(fault) = self.declared_too_large(command) {
             return Err(fault_reply(fault));
@@ -783,7 +802,7 @@ impl Server {
             "LOGIN" => Sasl::LoginUser,
             _ => {
                 let reply = Reply::new(504, "5.5.4", "this authentication mechanism is not known here");
-                return self.reject(Stage::Auth, format!("AUTH {}", quote(mechanism)), &reply);
+                return self.reject(Stage::Auth, command::auth_shown(mechanism), &reply);
             }
         };
         match (initial, sasl) {
@@ -808,6 +827,7 @@ impl Server {
     fn response_line(&mut self, line: Line) -> bool {
         let Reading::Response(sasl) = std::mem::replace(&mut self.reading, Reading::Commands) else { return false };
         if let Some(line) = self.readable(line) {
+            self.hear(Speaker::Client, "(response of AUTH, not shown)");
             self.response(sasl, line.trim_ascii_end());
         }
         true
@@ -904,14 +924,14 @@ impl Server {
         if self.is_closing() {
             return;
         }
-        reply.write(&mut self.output);
+        self.write(reply);
         if reply.code == 421 {
             return self.shut();
         }
         self.session.errors += u32::from(reply.is_permanent());
         if self.options.errors_max != 0 && self.session.errors > self.options.errors_max {
             let text = format!("{} too many errors; closing connection", self.options.hostname);
-            Reply::new(421, "4.7.0", text).write(&mut self.output);
+            self.write(&Reply::new(421, "4.7.0", text));
             self.events.push_back(Event::TooManyErrors);
             self.shut();
         }
@@ -921,8 +941,38 @@ impl Server {
     fn violate(&mut self, violation: Violation, reply: Reply) {
         self.reset();
         self.events.push_back(Event::Violation(violation));
-        reply.write(&mut self.output);
+        self.write(&reply);
         self.shut();
+    }
+
+    fn write(&mut self, reply: &Reply) {
+        reply.write(&mut self.output);
+        // A challenge of AUTH may hold what identifies the user.
+        if reply.code == 334 {
+            self.hear(Speaker::Server, "334");
+        } else {
+            self.hear(Speaker::Server, &reply.to_string());
+        }
+    }
+
+    /// Puts a line on record.
+    fn hear(&mut self, speaker: Speaker, text: &str) {
+        if self.said.len() < SAID_MAX {
+            let end = text.char_indices().nth(SAID_LINE_MAX).map_or(text.len(), |(at, _)| at);
+            self.said.push((speaker, text[..end].to_owned()));
+        }
+    }
+
+    /// A client's line as it may be shown: without what AUTH carries, nor what a client may go on with that takes no
+    /// notice of our refusing its AUTH.
+    fn shown(&self, verb: &str, line: &str) -> String {
+        if verb.starts_with("AUTH") {
+            return command::auth_shown(command::verb(line).1);
+        }
+        if self.session.auth_said && !command::is_verb(verb) {
+            return "(not shown: it may be a password)".to_owned();
+        }
+        line.to_owned()
     }
 
     fn shut(&mut self) {
@@ -999,11 +1049,7 @@ fn fault_reply(fault: Fault) -> Reply {
     }
 }
 
-/// A command line for the log: cut short, and without what AUTH may carry.
+/// A command line for the log: cut short.
 fn quote(line: &str) -> String {
-    let (verb, _) = command::verb(line);
-    if verb.starts_with("AUTH") {
-        return verb.chars().take(QUOTE_MAX).collect();
-    }
     line.chars().take(QUOTE_MAX).collect()
 }

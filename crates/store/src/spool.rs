@@ -93,6 +93,11 @@ impl Store {
         Draft::new(id, self.inner.clone())
     }
 
+    /// The data folder.
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
     /// Whether there is disk space for new mail. Cheap: the answer is at most some hundred ms old.
     pub fn room(&self) -> Result<(), Refused> {
         self.inner.room.check()

@@ -258,6 +258,7 @@ impl Door {
         );
         at.key("key", &mut self.key, "PEM file with the certificate's private key.");
         at.key("proxy_protocol_from", &mut self.proxy_protocol_from, "Networks of load balancers that name the true client by the PROXY protocol; from them it is required, from all others refused.");
+        at.within("greeting_delay", &mut self.greeting_delay, Duration::ZERO..=MINUTE, "How long the greeting waits. Programs that only send spam often speak before it and are turned away; mail servers wait (RFC 5321 4.3.1).");
     }
 }
 
@@ -474,6 +475,7 @@ fn everyone() -> Door {
         certificate: None,
         key: None,
         proxy_protocol_from: Vec::new(),
+        greeting_delay: Duration::ZERO,
     }
 }
 
