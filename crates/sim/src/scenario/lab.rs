@@ -17,6 +17,7 @@ use crate::{
 pub struct Lab {
     dns: Server,
     peers: Vec<(PeerPart, Peer)>,
+    _views: Vec<Server>,
     _proxies: Vec<Proxy>,
     /// The names of clients, peers and the gateway, for zones that do not speak of them.
     usual: Zone,
@@ -31,12 +32,17 @@ impl Lab {
         let dns = Server::start(scenario.dns, zone.clone())
             .await
             .map_err(|error| format!("DNS at {}: {error}", scenario.dns))?;
-        let mut lab = Self { dns, peers: Vec::new(), _proxies: Vec::new(), usual, zone };
+        let mut lab = Self { dns, peers: Vec::new(), _views: Vec::new(), _proxies: Vec::new(), usual, zone };
         for part in &scenario.peers {
             let script = lab.script(&part.script, part.address)?;
             let peer =
                 Peer::start(part.address, script).await.map_err(|error| format!("peer {}: {error}", part.name))?;
             lab.peers.push((part.clone(), peer));
+        }
+        for view in &scenario.views {
+            let zone = filled(&view.zone, &lab.usual)?;
+            let server = Server::start(view.address, zone).await;
+            lab._views.push(server.map_err(|error| format!("DNS at {}: {error}", view.address))?);
         }
         for part in &scenario.proxies {
             let path = proxy::Path {

@@ -64,6 +64,9 @@ pub struct Scenario {
     pub zone: String,
     #[serde(default, rename = "peer")]
     pub peers: Vec<PeerPart>,
+    /// Further DNS servers.
+    #[serde(default, rename = "view")]
+    pub views: Vec<ViewPart>,
     #[serde(default, rename = "proxy")]
     pub proxies: Vec<ProxyPart>,
     /// A hosts file for the gateway.
@@ -95,6 +98,15 @@ pub struct PeerPart {
     pub address: SocketAddr,
     #[serde(default)]
     pub script: String,
+}
+
+/// Another DNS server: a public view beside an internal one, a domain's own name server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewPart {
+    pub address: SocketAddr,
+    #[serde(default)]
+    pub zone: String,
 }
 
 /// A TCP forwarder.
@@ -160,6 +172,9 @@ impl Scenario {
 
     fn check(&self) -> Result<(), String> {
         self.zone.parse::<Zone>().map_err(|complaint| format!("zone, {complaint}"))?;
+        for view in &self.views {
+            view.zone.parse::<Zone>().map_err(|complaint| format!("view {}, {complaint}", view.address))?;
+        }
         for peer in &self.peers {
             peer.script.parse::<Script>().map_err(|complaint| format!("script of {}, {complaint}", peer.name))?;
         }
