@@ -1,5 +1,6 @@
 //! Core: what every task of the running gateway shares.
 
+use crate::around::Around;
 use crate::clock::{Ids, now};
 use crate::log::Log;
 use crate::loops::Guard;
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) queue: Queue,
     pub(crate) loops: Guard,
+    pub(crate) around: Around,
     pub(crate) listening: Vec<SocketAddr>,
     in_force: RwLock<Arc<InForce>>,
     /// Turns true once: stop.
@@ -80,6 +82,7 @@ impl Core {
             client_tls,
             queue: Queue::default(),
             loops,
+            around: Around::default(),
             listening,
             in_force,
             stopping: watch::Sender::new(false),

@@ -12,6 +12,9 @@ use store::Event;
 /// Lines are gathered for so long and written at once: a thread woken for each line costs more than the line.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(5);
 
+/// Fields for the JSON log and the audit trail only.
+const LONG: [&str; 4] = ["attempt", "findings", "visit", "changed"];
+
 /// Events that may wait for the writing thread; beyond it, whoever logs waits too: no line is dropped.
 const WAITING_MAX: usize = 8192;
 
@@ -98,10 +101,10 @@ impl Sink {
         );
         if let Value::Object(fields) = &event.fields {
             let silent = |value: &Value| value.is_null() || value.as_str() == Some("");
-            let long = |name: &str| matches!(name, "attempt" | "visit" | "findings");
-            for (name, value) in fields.iter().filter(|(name, value)| !long(name) && !silent(value)) {
+            for (name, value) in fields.iter().filter(|(name, value)| !LONG.contains(&name.as_str()) && !silent(value)) {
                 let _ = write!(lines, ", {name}: ");
-                plain(value, lines);
+                // Of a finding, its id.
+                plain(if name == "finding" { &value["cause"] } else { value }, lines);
             }
         }
         lines.push('\n');

@@ -4,11 +4,12 @@
 
 use crate::clock::now;
 use crate::core::{Core, InForce};
+use crate::diagnose;
 use crate::receive::deliveries;
 use decide::outcome::Outcome;
 use decide::retry::{self, Next};
 use mail::report::{self, Action, Report};
-use mail::{Attempt, Envelope, Hop, Notify, Origin, Recipient, ReversePath, Status, Time, header_end, status};
+use mail::{Attempt, Envelope, Finding, Hop, Notify, Origin, Recipient, ReversePath, Severity, Status, Time, header_end, status};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::{Delivery, Event, Settle};
@@ -46,6 +47,12 @@ pub(crate) struct Extra {
     pub(crate) notices: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt: Option<Attempt>,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) finding: Option<Finding>,
+    /// What differs from the last good delivery to this domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) changed: Vec<String>,
 }
 
 impl Extra {
@@ -61,6 +68,13 @@ impl Extra {
 /// Sorts the fates, reports what must be reported, and lets the delivery go or lie until its next attempt.
 pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate>, attempt: Attempt) {
     let in_force = core.in_force();
+    let changed = core.around.attempt(&attempt, delivery.message.size);
+    let findings = match in_force.settings.diagnosis.enabled {
+        true => diagnose::of_attempt(core, &in_force, Some(&delivery.message), &attempt).await,
+        false => Vec::new(),
+    };
+    let cause = Cause { findings, changed };
+    cause.book(core, &delivery, &attempt);
     let mut delivered = Vec::new();
     let mut failed: Vec<(Recipient, Status)> = Vec::new();
     let mut put_off: Vec<(Recipient, Status)> = Vec::new();
@@ -80,19 +94,19 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
         matches!(retry::next(&in_force.settings.retry, sender, delivery.attempts, received, last.ended), Next::At(planned) if planned > attempt.started)
     });
     let attempts = if early { delivery.attempts } else { delivery.attempts + 1 };
-    let next = retry::next(&in_force.settings.retry, sender, attempts, received, now());
+    let next = sooner(retry::next(&in_force.settings.retry, sender, attempts, received, now()), cause.first());
     if next == Next::Expired {
         failed.extend(put_off.drain(..).map(|(recipient, last)| (recipient, expired(last))));
     }
     let mut events = Vec::new();
-    events.extend(delivered_events(core, &delivery, &delivered, &attempt));
+    events.extend(delivered_events(core, &delivery, &delivered, &attempt, &cause));
     if let Some((_, status)) = failed.first() {
         let kind =
             if status.enhanced == status::LOOP.with("").enhanced && status.host.is_none() { "loop" } else { "bounced" };
-        events.push(failure_event(core, kind, &delivery, &failed, &attempt));
+        events.push(failure_event(core, kind, &delivery, &failed, &attempt, &cause));
         core.metrics.bounced.inc_by(failed.len() as u64);
     }
-    let mut reported = report(core, &in_force, &delivery, &failed, Action::Failed, None).await;
+    let mut reported = report(core, &in_force, &delivery, &failed, cause.first(), Action::Failed, None).await;
     reported &= report_success(core, &in_force, &delivery, &delivered).await;
     let outcome = match next {
         // The report could not be stored: the message stays, and the report is tried again with it.
@@ -101,10 +115,12 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
             later(put_off, delivery.attempts, now() + std::time::Duration::from_secs(60), &extra)
         }
         Next::At(time) if !put_off.is_empty() => {
-            events.push(failure_event(core, "deferred", &delivery, &put_off, &attempt));
+            events.push(failure_event(core, "deferred", &delivery, &put_off, &attempt, &cause));
             core.metrics.deferred.inc_by(put_off.len() as u64);
-            notify_delay(core, &in_force, &delivery, &put_off, &mut extra).await;
+            notify_delay(core, &in_force, &delivery, &put_off, cause.first(), &mut extra).await;
             extra.attempt = Some(attempt);
+            extra.finding = cause.first().cloned();
+            extra.changed.clone_from(&cause.changed);
             later(put_off, attempts, time, &extra)
         }
         _ => store::Outcome::Gone,
@@ -122,6 +138,51 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
     });
 }
 
+/// Why an attempt came to what it came to.
+struct Cause {
+    findings: Vec<Finding>,
+    changed: Vec<String>,
+}
+
+impl Cause {
+    fn first(&self) -> Option<&Finding> {
+        self.findings.first()
+    }
+
+    /// For incidents. What is only worth knowing is none.
+    fn book(&self, core: &Core, delivery: &Delivery, attempt: &Attempt) {
+        let is_trouble = |finding: &&Finding| finding.severity != Severity::Info;
+        for finding in self.findings.iter().filter(is_trouble) {
+            core.around.trouble(delivery.message.id, &attempt.recipients, self.changed.clone(), finding);
+        }
+    }
+
+    /// Into the fields of an event.
+    fn tell(&self, fields: &mut Value) {
+        tell(&self.findings, fields);
+        if !self.changed.is_empty() {
+            fields["changed"] = json!(self.changed);
+        }
+    }
+}
+
+/// Findings into the fields of an event: the first is the cause.
+pub(crate) fn tell(findings: &[Finding], fields: &mut Value) {
+    if let Some((first, others)) = findings.split_first() {
+        fields["finding"] = json!(first);
+        if !others.is_empty() {
+            fields["findings"] = json!(others);
+        }
+    }
+}
+
+/// A peer that says when to come back is taken at its word, if that is before the timetable; not within half a minute.
+fn sooner(next: Next, finding: Option<&Finding>) -> Next {
+    let Some(mail::Retry::Helps { after_s: Some(seconds) }) = finding.map(|finding| &finding.retry) else { return next };
+    let wanted = now() + std::time::Duration::from_secs((*seconds).max(30));
+    if let Next::At(planned) = next { Next::At(planned.min(wanted)) } else { next }
+}
+
 fn later(put_off: Vec<(Recipient, Status)>, attempts: u32, next: Time, extra: &Extra) -> store::Outcome {
     let status = put_off.first().map(|(_, status)| status.to_string()).unwrap_or_default();
     let recipients = put_off.into_iter().map(|(recipient, _)| recipient).collect();
@@ -133,13 +194,19 @@ pub(crate) fn expired(last: impl std::fmt::Display) -> Status {
     status::EXPIRED.with(format!("last failure: {last}"))
 }
 
-fn delivered_events(core: &Core, delivery: &Delivery, delivered: &[Fate], attempt: &Attempt) -> Option<Event> {
+fn delivered_events(
+    core: &Core,
+    delivery: &Delivery,
+    delivered: &[Fate],
+    attempt: &Attempt,
+    cause: &Cause,
+) -> Option<Event> {
     let first = delivered.first()?;
     core.metrics.delivered.inc_by(delivered.len() as u64);
     let recipients: Vec<String> = delivered.iter().map(|fate| fate.recipient.address.to_string()).collect();
     let last = attempt.tries.last();
     let reply = last.and_then(|tried| tried.transcript.iter().rev().find(|said| said.speaker == mail::Speaker::Server));
-    let fields = json!({
+    let mut fields = json!({
         "sender": delivery.message.envelope.sender.to_string(),
         "recipients": recipients,
         "host": first.host,
@@ -150,7 +217,9 @@ fn delivered_events(core: &Core, delivery: &Delivery, delivered: &[Fate], attemp
         "attempt_number": attempt.number,
         "elapsed_ms": now().ms() - delivery.message.received.ms(),
         "status": if first.dropped { "dropped: not on the recipient list".to_owned() } else { reply.map(|said| said.text.clone()).unwrap_or_else(|| "delivered".to_owned()) },
+        "attempt": attempt,
     });
+    cause.tell(&mut fields);
     Some(core.event(delivery.message.id, "delivered", fields))
 }
 
@@ -160,10 +229,11 @@ fn failure_event(
     delivery: &Delivery,
     recipients: &[(Recipient, Status)],
     attempt: &Attempt,
+    cause: &Cause,
 ) -> Event {
     let status = recipients.first().map(|(_, status)| status.to_string()).unwrap_or_default();
     let last = attempt.tries.last();
-    let fields = json!({
+    let mut fields = json!({
         "sender": delivery.message.envelope.sender.to_string(),
         "recipients": recipients.iter().map(|(recipient, _)| recipient.address.to_string()).collect::<Vec<_>>(),
         "host": last.map(|tried| tried.host.clone()),
@@ -175,6 +245,7 @@ fn failure_event(
         "status": status,
         "attempt": attempt,
     });
+    cause.tell(&mut fields);
     core.event(delivery.message.id, kind, fields)
 }
 
@@ -184,6 +255,7 @@ async fn notify_delay(
     in_force: &InForce,
     delivery: &Delivery,
     put_off: &[(Recipient, Status)],
+    finding: Option<&Finding>,
     extra: &mut Extra,
 ) {
     let due = retry::notice(
@@ -196,7 +268,7 @@ async fn notify_delay(
         return;
     }
     let until = retry::expiry(&in_force.settings.retry, &delivery.message.envelope.sender, delivery.message.received);
-    if report(core, in_force, delivery, put_off, Action::Delayed, Some(until)).await {
+    if report(core, in_force, delivery, put_off, finding, Action::Delayed, Some(until)).await {
         extra.notices += 1;
     }
 }
@@ -219,7 +291,7 @@ async fn report_success(core: &Arc<Core>, in_force: &InForce, delivery: &Deliver
             )
         })
         .collect();
-    report(core, in_force, delivery, &relayed, Action::Relayed, None).await
+    report(core, in_force, delivery, &relayed, None, Action::Relayed, None).await
 }
 
 /// Writes and commits a report to the sender about those recipients that want one. True unless storing it failed.
@@ -229,6 +301,7 @@ pub(crate) async fn report(
     in_force: &InForce,
     delivery: &Delivery,
     recipients: &[(Recipient, Status)],
+    finding: Option<&Finding>,
     action: Action,
     until: Option<Time>,
 ) -> bool {
@@ -275,6 +348,7 @@ pub(crate) async fn report(
         original,
         whole,
         smtputf8: envelope.smtputf8,
+        finding,
     });
     let about = delivery.message.id;
     // Nothing is ever reported about a report.

@@ -101,7 +101,7 @@ async fn give_up(core: &Arc<Core>, entry: QueueEntry) {
     let Ok(Some(delivery)) = tokio::task::block_in_place(|| core.store.delivery(id, n)) else { return };
     let status: Status = if last.is_empty() { status::EXPIRED.with("it was never attempted") } else { expired(&last) };
     let failed: Vec<_> = delivery.recipients.iter().map(|recipient| (recipient.clone(), status.clone())).collect();
-    if !report(core, &in_force, &delivery, &failed, Action::Failed, None).await {
+    if !report(core, &in_force, &delivery, &failed, finding.as_ref(), Action::Failed, None).await {
         return;
     }
     core.metrics.bounced.inc_by(failed.len() as u64);

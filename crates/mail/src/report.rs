@@ -1,6 +1,6 @@
 //! Report: the messages that say what became of mail: bounces, delay notices, success reports (RFC 3461, 3464, 6522).
 
-use crate::{AuditId, Domain, EnhancedStatus, Recipient, Status, Time};
+use crate::{Actor, AuditId, Domain, EnhancedStatus, Finding, Recipient, Status, Time};
 
 /// What a report says of a recipient (RFC 3464 2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Report<'a> {
     /// Delayed mail: until when it will be tried.
     pub until: Option<Time>,
     pub fates: &'a [Fate],
+    /// Why, if it is known.
+    pub finding: Option<&'a Finding>,
     /// The original's header, or all of it if it is short and was asked for.
     pub original: &'a [u8],
     /// `original` is the whole message, not only its header.
@@ -139,8 +141,31 @@ fn human(report: &Report<'_>, action: Action, line: &mut impl FnMut(&str)) {
             line(&format!("    {part}"));
         }
     }
+    if let Some(finding) = report.finding.filter(|_| matches!(action, Action::Failed | Action::Delayed)) {
+        line("");
+        line("Why:");
+        for part in wrap(&finding.sentence, 72) {
+            line(&format!("    {part}"));
+        }
+        for part in wrap(&advice(finding), 72) {
+            line(&format!("    {part}"));
+        }
+    }
     line("");
     line(&format!("If you need help, give your postmaster this Audit ID: {}", report.about));
+}
+
+/// What the sender can do, in the sender's words.
+fn advice(finding: &Finding) -> String {
+    let first = || finding.fix.first().cloned().unwrap_or_default();
+    match finding.actor {
+        Actor::TheSender | Actor::TheContent => format!("What you can do: {}", first()),
+        Actor::Nobody => "You need not do anything.".to_owned(),
+        Actor::TheirDns | Actor::TheirHost | Actor::TheirPolicy => {
+            "Only the recipient's side can change this; tell the recipient by another way.".to_owned()
+        }
+        _ => "Your own mail administrators can change this; please show them this message.".to_owned(),
+    }
 }
 
 /// Who said what, in one sentence.
@@ -282,6 +307,7 @@ mod tests {
             now: Time(0),
             until: None,
             fates: &fates,
+            finding: None,
             original,
             whole: false,
             smtputf8: false,
