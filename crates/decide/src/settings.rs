@@ -262,6 +262,7 @@ pub struct Dns {
 /// How failures may be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
+    pub enabled: bool,
     pub experiments: bool,
     pub connections_per_hour: u32,
     pub submission_port: u16,

@@ -73,6 +73,7 @@ impl Around {
         Vec::new()
     }
 
+    #[allow(dead_code, reason = "called by receive")]
     pub(crate) fn visit(&self, visit: &Visit) {
         let last = visit.deals.last();
         let domain = last.and_then(|deal| deal.sender.rsplit_once('@')).map(|(_, domain)| domain.to_owned());
@@ -215,7 +216,8 @@ fn seen(attempt: &Attempt, tried: &HostTry, size: u64) -> Seen {
     let times: Vec<i64> = tried.transcript.iter().map(|said| said.at.ms()).collect();
     let slowest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
     let content = tried.data_reply.is_some() || tried.content_sent > 0;
-    let content_ms = if content { times.last().zip(times.iter().rev().nth(1)).map_or(0, |(end, go)| end - go) } else { 0 };
+    let content_ms =
+        if content { times.last().zip(times.iter().rev().nth(1)).map_or(0, |(end, go)| end - go) } else { 0 };
     Seen {
         at: attempt.ended,
         domain: attempt.domain.clone(),

@@ -2,7 +2,7 @@
 
 use crate::door::{self, Deed, Question, Which};
 use crate::host::Host;
-use crate::{run, show, try_it};
+use crate::{explain, run, show, try_it};
 use clap::{Args, Parser, Subcommand};
 use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, ReversePath, Time};
@@ -22,7 +22,7 @@ const NO: u8 = 3;
     name = "gatepost",
     version,
     about = "Gatepost, a messaging gateway that explains itself",
-    after_help = "First steps:\n  gatepost try                          see mail flow on this machine, nothing to set up\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
+    after_help = "First steps:\n  gatepost try                          see mail flow on this machine, nothing to set up\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n  gatepost incidents                    what is wrong now, why, and what to do\n  gatepost diagnose user@example.test   the cause, looked for now\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
 )]
 pub(crate) struct Cli {
     /// The host's file
@@ -79,6 +79,22 @@ enum Command {
         #[arg(long, default_value = "This is a test message sent by `gatepost send`.")]
         body: String,
     },
+    /// The cause of a failure: looks at the facts again, and makes test connections that send no message
+    Diagnose {
+        /// user@example.test (is mail to it possible now?), or an Audit ID (what became of it, and why)
+        what: Option<String>,
+        /// The sender of the question; alone: why mail from this client address or sender was refused
+        #[arg(long)]
+        from: Option<String>,
+    },
+    /// The manual page of a finding or a status, or what an SMTP reply or log line means
+    Explain {
+        /// dns.mx_target_missing, no-banner, '450 4.7.1 …', or a line of a log
+        #[arg(required = true, num_args = 1.., allow_hyphen_values = true)]
+        text: Vec<String>,
+    },
+    /// What is wrong now: stuck mail and refusals grouped by cause, with extent, since when, what changed, what to do
+    Incidents,
     /// State of the running gateway
     Status,
     /// All statuses that the gateway makes itself: meaning, causes, fix
@@ -295,6 +311,16 @@ impl Cli {
             }
             Command::Statuses => return Ok(show::statuses(json)),
             Command::Password => return hash(),
+            Command::Explain { text } => {
+                let page = explain::explain(&text.join(" "))?;
+                match json {
+                    true => println!("{page}"),
+                    false => explain::print_page(&page),
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::Diagnose { what, from } => explain::question(what, from)?,
+            Command::Incidents => Question::Incidents,
             Command::Settings { command: SettingsCommand::Reference } => return Ok(show::reference(json)),
             Command::Settings { command: SettingsCommand::Check { file } } => return check_file(&file, json),
             Command::Route { destination } => Question::Route { domain: domain_of(&destination)? },

@@ -214,27 +214,36 @@ fn contact(attempt: &Attempt) -> Contact {
     }
 }
 
-/// One attempt for all recipients of a delivery. `None`: every address has its limit of connections; not an attempt.
-async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Delivery) -> Option<(Vec<Fate>, Attempt)> {
-    let in_force = core.in_force();
-    let plan = plan_of(&in_force, &delivery.lane);
-    let mut record = Attempt {
-        number: delivery.attempts + 1,
+/// An attempt of which nothing has happened yet.
+pub(crate) fn blank_attempt(in_force: &InForce, plan: &Plan, lane: &str) -> Attempt {
+    Attempt {
+        number: 1,
         started: now(),
         ended: now(),
         settings_version: in_force.version,
         rule: plan.rule.clone(),
-        via: via(&plan, &delivery.lane),
+        via: via(plan, lane),
         domain: plan.domain.ascii(),
         local: in_force.settings.local_domain(&plan.domain).is_some(),
-        sender: delivery.message.envelope.sender.address().map(ToString::to_string).unwrap_or_default(),
-        recipients: delivery.recipients.iter().take(NAMED_MAX).map(|recipient| recipient.address.to_string()).collect(),
+        sender: String::new(),
+        recipients: Vec::new(),
         dns: Vec::new(),
         dropped: Vec::new(),
         notes: Vec::new(),
         no_route: None,
         tries: Vec::new(),
-    };
+    }
+}
+
+/// One attempt for all recipients of a delivery. `None`: every address has its limit of connections; not an attempt.
+async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Delivery) -> Option<(Vec<Fate>, Attempt)> {
+    let in_force = core.in_force();
+    let plan = plan_of(&in_force, &delivery.lane);
+    let mut record = blank_attempt(&in_force, &plan, &delivery.lane);
+    record.number = delivery.attempts + 1;
+    record.sender = delivery.message.envelope.sender.address().map(ToString::to_string).unwrap_or_default();
+    record.recipients =
+        delivery.recipients.iter().take(NAMED_MAX).map(|recipient| recipient.address.to_string()).collect();
     let mut fates: Vec<Fate> = delivery.recipients.iter().map(|recipient| unlisted(&in_force, recipient)).collect();
     let mut pending: Vec<usize> = (0..fates.len()).filter(|&at| fates[at].outcome.is_none()).collect();
     if link.as_ref().is_some_and(|open| open.is_dead()) {

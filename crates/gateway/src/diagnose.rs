@@ -58,12 +58,7 @@ fn case<'a>(
 }
 
 /// Asks, looks, asks again, until nothing more is wanted or the time is up.
-async fn rounds(
-    core: &Arc<Core>,
-    in_force: &InForce,
-    what: What<'_>,
-    content: Option<&ContentFacts>,
-) -> Vec<Finding> {
+async fn rounds(core: &Arc<Core>, in_force: &InForce, what: What<'_>, content: Option<&ContentFacts>) -> Vec<Finding> {
     let around = core.around.snapshot();
     let mut looks: Vec<Look> = Vec::new();
     let until = Instant::now() + EXPERIMENTS_MAX;
@@ -83,7 +78,8 @@ async fn look(core: &Arc<Core>, in_force: &InForce, wanted: Vec<Experiment>, unt
         Ok(looks) => looks,
         Err(_) => {
             let why = || format!("the {} s for looking are over", EXPERIMENTS_MAX.as_secs());
-            let not_made = |experiment| Look { experiment, at: now(), result: decide::diagnose::Result::NotMade(why()) };
+            let not_made =
+                |experiment| Look { experiment, at: now(), result: decide::diagnose::Result::NotMade(why()) };
             wanted.into_iter().map(not_made).collect()
         }
     }

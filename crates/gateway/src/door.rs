@@ -6,6 +6,7 @@
 use crate::clock::now;
 use crate::core::Core;
 use crate::deliver;
+use crate::explain;
 use crate::outcome::Extra;
 use crate::queue::Reason;
 use decide::settings::{self, Complaint, Mode, Settings};
@@ -54,6 +55,17 @@ pub(crate) enum Question {
     Route {
         domain: Domain,
     },
+    DiagnoseAddress {
+        to: Address,
+        from: Option<String>,
+    },
+    DiagnoseId {
+        id: AuditId,
+    },
+    DiagnoseFrom {
+        who: String,
+    },
+    Incidents,
     SettingsExport {
         version: Option<u64>,
     },
@@ -232,9 +244,13 @@ pub(crate) async fn answer(
             if events.is_empty() {
                 return Err(format!("nothing is known of {id}"));
             }
-            Ok(events.iter().map(|event| json!({ "time": event.at.rfc3339(), "at": event.at, "event": event.kind, "fields": event.fields })).collect())
+            Ok(block_in_place(|| explain::events(core, &events)))
         }
         Question::Route { domain } => Ok(route(core, &domain).await),
+        Question::DiagnoseAddress { to, from } => explain::address(core, &to, from.as_deref()).await,
+        Question::DiagnoseId { id } => explain::id(core, id).await,
+        Question::DiagnoseFrom { who } => explain::from(core, &who).await,
+        Question::Incidents => block_in_place(|| explain::incidents(core)),
         Question::SettingsExport { version } => {
             let version = match version {
                 None => core.store.settings_current().map_err(plain)?,
@@ -323,8 +339,11 @@ fn entry_json(core: &Core, entry: &QueueEntry, whole: bool) -> Value {
         "received_ms": entry.received, "size": entry.size, "status": status,
         "down_until_ms": down.map(|down| down.until),
     });
+    let extra = Extra::of(&entry.extra);
+    line["finding"] = json!(extra.finding);
     if whole {
-        line["last_attempt"] = json!(Extra::of(&entry.extra).attempt);
+        line["changed"] = json!(extra.changed);
+        line["last_attempt"] = json!(extra.attempt);
     }
     line
 }

@@ -101,7 +101,8 @@ impl Sink {
         );
         if let Value::Object(fields) = &event.fields {
             let silent = |value: &Value| value.is_null() || value.as_str() == Some("");
-            for (name, value) in fields.iter().filter(|(name, value)| !LONG.contains(&name.as_str()) && !silent(value)) {
+            for (name, value) in fields.iter().filter(|(name, value)| !LONG.contains(&name.as_str()) && !silent(value))
+            {
                 let _ = write!(lines, ", {name}: ");
                 // Of a finding, its id.
                 plain(if name == "finding" { &value["cause"] } else { value }, lines);

@@ -8,6 +8,7 @@ mod core;
 mod deliver;
 mod diagnose;
 mod door;
+mod explain;
 mod host;
 mod listen;
 mod log;

@@ -9,7 +9,9 @@ use crate::receive::deliveries;
 use decide::outcome::Outcome;
 use decide::retry::{self, Next};
 use mail::report::{self, Action, Report};
-use mail::{Attempt, Envelope, Finding, Hop, Notify, Origin, Recipient, ReversePath, Severity, Status, Time, header_end, status};
+use mail::{
+    Attempt, Envelope, Finding, Hop, Notify, Origin, Recipient, ReversePath, Severity, Status, Time, header_end, status,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::{Delivery, Event, Settle};
@@ -178,7 +180,9 @@ pub(crate) fn tell(findings: &[Finding], fields: &mut Value) {
 
 /// A peer that says when to come back is taken at its word, if that is before the timetable; not within half a minute.
 fn sooner(next: Next, finding: Option<&Finding>) -> Next {
-    let Some(mail::Retry::Helps { after_s: Some(seconds) }) = finding.map(|finding| &finding.retry) else { return next };
+    let Some(mail::Retry::Helps { after_s: Some(seconds) }) = finding.map(|finding| &finding.retry) else {
+        return next;
+    };
     let wanted = now() + std::time::Duration::from_secs((*seconds).max(30));
     if let Next::At(planned) = next { Next::At(planned.min(wanted)) } else { next }
 }

@@ -1,6 +1,7 @@
 //! Show: answers as text for people. The same values as with `--json`.
 
 use crate::door::Question;
+use crate::explain;
 use mail::Time;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -14,6 +15,10 @@ pub(crate) fn answer(question: &Question, answer: &Value) {
         Question::AuditSearch { .. } => search(answer),
         Question::AuditShow { .. } => trail(answer),
         Question::Route { .. } => route(answer),
+        Question::DiagnoseAddress { .. } | Question::DiagnoseId { .. } | Question::DiagnoseFrom { .. } => {
+            explain::print_diagnosis(answer);
+        }
+        Question::Incidents => explain::print_incidents(answer),
         Question::SettingsExport { .. } => print!("{}", text(answer)),
         Question::SettingsHistory => history(answer),
         Question::SettingsDiff { .. } => changes(answer),
@@ -92,6 +97,9 @@ fn queue(answer: &Value) {
         if !status.is_empty() {
             println!("{:15}{status}", "");
         }
+        if let Some(cause) = entry["finding"]["cause"].as_str() {
+            println!("{:15}{cause}: {}", "", text(&entry["finding"]["sentence"]));
+        }
     }
     println!("{}", deliveries(entries.len() as u64));
 }
@@ -101,13 +109,17 @@ fn entries(answer: &Value) {
         for name in ["id", "state", "sender", "recipients", "domain", "attempts", "status"] {
             println!("{name:<12} {}", text(&entry[name]));
         }
+        explain::print(&entry["finding"]);
+        for change in rows(&entry["changed"]) {
+            println!("  changed  {}", text(change));
+        }
         attempt(&entry["last_attempt"]);
         println!();
     }
 }
 
 /// The transcript of an attempt: DNS, hosts, every line said.
-fn attempt(attempt: &Value) {
+pub(crate) fn attempt(attempt: &Value) {
     if attempt.is_null() {
         return;
     }
@@ -117,18 +129,15 @@ fn attempt(attempt: &Value) {
         text(&attempt["rule"]),
         attempt["settings_version"]
     );
-    for answer in rows(&attempt["dns"]) {
-        if let Ok(answer) = serde_json::from_value::<mail::dns::Answer>(answer.clone()) {
-            println!(
-                "  DNS     {} (from {}, {} ms)",
-                answer.summary(),
-                if answer.cached { "the cache" } else { &answer.server },
-                answer.elapsed_ms
-            );
+    questions(&attempt["dns"]);
+    for dropped in rows(&attempt["dropped"]) {
+        match serde_json::from_value::<mail::Dropped>(dropped.clone()) {
+            Ok(dropped) => println!("  dropped {dropped}"),
+            Err(_) => println!("  dropped {}", text(dropped)),
         }
     }
-    for dropped in rows(&attempt["dropped"]) {
-        println!("  dropped {}", text(dropped));
+    for note in rows(&attempt["notes"]) {
+        println!("  note    {}", text(note));
     }
     for tried in rows(&attempt["tries"]) {
         let source = tried["source"].as_str().map(|source| format!(" from {source}")).unwrap_or_default();
@@ -139,18 +148,35 @@ fn attempt(attempt: &Value) {
             tried["port"],
             text(&tried["ehlo"])
         );
-        for said in rows(&tried["transcript"]) {
-            let arrow = match text(&said["speaker"]).as_str() {
-                "client" => "→",
-                "server" => "←",
-                _ => "·",
-            };
-            let at = said["at"].as_i64().map(|at| Time(at).rfc3339()).unwrap_or_default();
-            println!("    {} {arrow} {}", at.get(11..23).unwrap_or_default(), text(&said["text"]));
-        }
+        transcript(&tried["transcript"]);
         if let Some(status) = tried["failure"]["status"]["text"].as_str() {
             println!("    failed at {}: {status}", text(&tried["failure"]["stage"]));
         }
+    }
+}
+
+fn questions(answers: &Value) {
+    for answer in rows(answers) {
+        if let Ok(answer) = serde_json::from_value::<mail::dns::Answer>(answer.clone()) {
+            println!(
+                "  DNS     {} (from {}, {} ms)",
+                answer.summary(),
+                if answer.cached { "the cache" } else { &answer.server },
+                answer.elapsed_ms
+            );
+        }
+    }
+}
+
+fn transcript(lines: &Value) {
+    for said in rows(lines) {
+        let arrow = match text(&said["speaker"]).as_str() {
+            "client" => "→",
+            "server" => "←",
+            _ => "·",
+        };
+        let at = said["at"].as_i64().map(|at| Time(at).rfc3339()).unwrap_or_default();
+        println!("    {} {arrow} {}", at.get(11..23).unwrap_or_default(), text(&said["text"]));
     }
 }
 
@@ -185,12 +211,28 @@ fn trail(answer: &Value) {
         println!("{}  {}", text(&event["time"]), text(&event["event"]));
         for (name, value) in event["fields"].as_object().into_iter().flatten() {
             let value_text = text(value);
-            if name != "attempt" && !value_text.is_empty() {
+            if !matches!(name.as_str(), "attempt" | "visit" | "finding" | "findings") && !value_text.is_empty() {
                 println!("    {name:<14} {value_text}");
             }
         }
+        explain::print(&event["fields"]["finding"]);
+        for other in rows(&event["fields"]["findings"]) {
+            explain::print(other);
+        }
         attempt(&event["fields"]["attempt"]);
+        visit(&event["fields"]["visit"]);
     }
+}
+
+/// The transcript of a client's connection.
+pub(crate) fn visit(visit: &Value) {
+    if visit.is_null() {
+        return;
+    }
+    println!("  client {} at {} said it is {}", text(&visit["client"]), text(&visit["local"]), text(&visit["helo"]));
+    questions(&visit["dns"]);
+    transcript(&visit["transcript"]);
+    println!("    ended: {}", text(&visit["end"]));
 }
 
 fn route(answer: &Value) {

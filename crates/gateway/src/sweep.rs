@@ -98,6 +98,7 @@ async fn give_up(core: &Arc<Core>, entry: QueueEntry) {
     let in_force = core.in_force();
     let last = core.queue.down(&entry.lane).map_or_else(|| entry.status.clone(), |down| down.last_failure);
     let (id, n) = (entry.id, entry.n);
+    let finding = crate::outcome::Extra::of(&entry.extra).finding;
     let Ok(Some(delivery)) = tokio::task::block_in_place(|| core.store.delivery(id, n)) else { return };
     let status: Status = if last.is_empty() { status::EXPIRED.with("it was never attempted") } else { expired(&last) };
     let failed: Vec<_> = delivery.recipients.iter().map(|recipient| (recipient.clone(), status.clone())).collect();
@@ -106,6 +107,6 @@ async fn give_up(core: &Arc<Core>, entry: QueueEntry) {
     }
     core.metrics.bounced.inc_by(failed.len() as u64);
     let recipients: Vec<String> = failed.iter().map(|(recipient, _)| recipient.address.to_string()).collect();
-    let event = core.event(id, "bounced", serde_json::json!({ "sender": entry.sender.to_string(), "recipients": recipients, "status": status.to_string() }));
+    let event = core.event(id, "bounced", serde_json::json!({ "sender": entry.sender.to_string(), "recipients": recipients, "status": status.to_string(), "finding": finding }));
     let _ = core.store.settle(Settle { message: id, n, outcome: store::Outcome::Gone, events: vec![event] }).await;
 }

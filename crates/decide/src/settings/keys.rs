@@ -432,6 +432,7 @@ impl Retry {
 
 impl Diagnosis {
     fn keys(&mut self, at: &mut Table<'_, '_>) {
+        at.key("enabled", &mut self.enabled, "Whether failed attempts and refusals are explained as they happen. Off, they are explained only on demand (`gatepost diagnose`).");
         at.key("experiments", &mut self.experiments, "Whether failures are looked into by more DNS questions and by test connections, which never send a message.");
         at.within(
             "connections_per_hour",
@@ -505,7 +506,7 @@ impl Default for Settings {
                 hosts_file: Some("/etc/hosts".into()),
                 public_servers: Vec::new(),
             },
-            diagnosis: Diagnosis { experiments: true, connections_per_hour: 3, submission_port: 587 },
+            diagnosis: Diagnosis { enabled: true, experiments: true, connections_per_hour: 3, submission_port: 587 },
             users: Book::default(),
         }
     }
