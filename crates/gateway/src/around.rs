@@ -3,7 +3,7 @@
 
 use crate::clock::now;
 use decide::diagnose::{Around as Snapshot, Call, Seen, Sent};
-use mail::{Attempt, AuditId, Finding, HostTry, Speaker, Time, Visit};
+use mail::{Attempt, AuditId, Finding, HostTry, Time, Visit};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
@@ -73,11 +73,10 @@ impl Around {
         Vec::new()
     }
 
-    #[allow(dead_code, reason = "called by receive")]
-    pub(crate) fn visit(&self, visit: &Visit) {
+    /// Books a client's visit, in which it said so many commands.
+    pub(crate) fn visit(&self, visit: &Visit, commands: usize) {
         let last = visit.deals.last();
         let domain = last.and_then(|deal| deal.sender.rsplit_once('@')).map(|(_, domain)| domain.to_owned());
-        let commands = visit.transcript.iter().filter(|said| said.speaker == Speaker::Client).count();
         let call = Call {
             started: visit.started,
             ended: visit.ended,

@@ -36,15 +36,18 @@ pub(crate) async fn of_attempt(
 }
 
 /// What a client's visit comes to.
-#[allow(dead_code, reason = "called by receive")]
 pub(crate) async fn of_visit(core: &Arc<Core>, in_force: &InForce, visit: &Visit) -> Vec<Finding> {
     rounds(core, in_force, What::Visit(visit), None).await
 }
 
 /// What the record alone says: no experiment, no content.
 pub(crate) fn of_record(core: &Core, in_force: &InForce, attempt: &Attempt) -> Vec<Finding> {
-    let around = core.around.snapshot();
+    let around = around(core);
     diagnose(&case(in_force, What::Attempt(attempt), None, &around, &[])).findings
+}
+
+fn around(core: &Core) -> Around {
+    Around { resolvers: core.resolver.health(), ..core.around.snapshot() }
 }
 
 fn case<'a>(
@@ -59,7 +62,7 @@ fn case<'a>(
 
 /// Asks, looks, asks again, until nothing more is wanted or the time is up.
 async fn rounds(core: &Arc<Core>, in_force: &InForce, what: What<'_>, content: Option<&ContentFacts>) -> Vec<Finding> {
-    let around = core.around.snapshot();
+    let around = around(core);
     let mut looks: Vec<Look> = Vec::new();
     let until = Instant::now() + EXPERIMENTS_MAX;
     for _ in 0..ROUNDS_MAX {

@@ -1,7 +1,7 @@
 //! `gatepost`: the program. Commands here; each thing it does has its own file.
 
-mod certificate;
 mod around;
+mod certificate;
 mod cli;
 mod clock;
 mod core;

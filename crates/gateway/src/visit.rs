@@ -162,6 +162,12 @@ impl Diary {
     }
 
     /// Puts the record together.
+    /// Commands said, about.
+    fn commands(&self) -> usize {
+        let kept = self.head.said.iter().chain(&self.tail.said);
+        kept.filter(|said| said.speaker == Speaker::Client).count() + self.left_out / 2
+    }
+
     fn close(mut self) -> (Visit, Vec<AuditId>) {
         let mut transcript: Vec<Said> = self.head.said.into();
         if self.left_out > 0 {
@@ -188,11 +194,19 @@ fn hide_credentials(octets: &mut Vec<u8>) {
 /// The connection is over: if it must be explained, its record goes into the audit trail with what it comes to.
 pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: AuditId, mut diary: Diary) {
     diary.visit.ended = now();
+    core.around.visit(&diary.visit, diary.commands());
     if !diary.is_odd() {
         return;
     }
     let (visit, mut ids) = diary.close();
-    let findings = diagnose::of_visit(core, in_force, &visit).await;
+    let findings = match in_force.settings.diagnosis.enabled {
+        true => diagnose::of_visit(core, in_force, &visit).await,
+        false => Vec::new(),
+    };
+    let who: Vec<String> = visit.refusals.iter().filter_map(|refusal| refusal.recipient.clone()).collect();
+    for finding in findings.iter().filter(|finding| finding.severity != mail::Severity::Info) {
+        core.around.trouble(ids.first().copied().unwrap_or(connection), &who, Vec::new(), finding);
+    }
     if ids.is_empty() {
         ids.push(connection);
     }
