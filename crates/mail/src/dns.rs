@@ -55,7 +55,8 @@ impl Question {
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, self.kind.name())
+        let name = if self.name.is_empty() { "." } else { &self.name };
+        write!(f, "{name} {}", self.kind.name())
     }
 }
 

@@ -7,7 +7,11 @@
 //! local                                   the domain is one of ours
 //! number 2
 //! dns dest.test MX: 10 mx.dest.test       data as in zone files, separated by commas; NXDOMAIN, NODATA, FAIL words
-//! dns x.test A: 192.0.2.1 [AD] [cached] [EDE 7 expired]
+//! dns x.test A: 192.0.2.1 [AD] [cached] [EDE 7 expired] [server 127.0.0.54:53]
+//!   further marks: [plain] without EDNS, [over-tcp], [negative ZONE MINIMUM LEFT], and what was tried before, in order:
+//!   [udp TROUBLE], [plain-udp TROUBLE], [tcp TROUBLE], such as timed-out, no-listener, truncated, serv-fail
+//! ask no-edns dest.test MX: 10 mx.dest.test     an experiment: usual, dns-only, big-edns, at:127.0.0.54:53, …; then as dns
+//! resolver 127.0.0.53:53 12 3 a.test b.test     answered, failed in a row, for these names
 //! dropped gw.test 127.0.0.2 10 own its address     or: not-better, prohibited, unknown WHY, no-address WHY, no-host-name
 //! no-route 554 5.4.6 mail loop
 //! note what is odd about the route
@@ -31,9 +35,9 @@
 //! `try` lines begin a host; indented lines are about it. The gateway is gw.corp.test at 127.0.0.2 and 127.0.0.3, and
 //! listens on 127.0.0.2:25.
 
-use super::{Around, Case, ContentFacts, Diagnosis, Experiment, Look, Result, What, diagnose};
+use super::{Around, Case, ContentFacts, Diagnosis, Experiment, How, Look, Result, What, diagnose};
 use crate::Settings;
-use mail::dns::{Answer, Data, Kind, Outcome, Question, Record};
+use mail::dns::{Answer, Data, Kind, Negative, Outcome, Question, Record, Tried};
 use mail::{
     Attempt, Connect, Culprit, Dropped, End, Failure, HostTry, Identity, RcptSaid, Reply, Stage, Status, Time, TlsUse,
     Via, Visit, Why,
@@ -201,6 +205,31 @@ impl Scene {
             "via" => attempt.via = serde::Deserialize::deserialize(word_of(rest)).unwrap(),
             "rule" => rest.clone_into(&mut attempt.rule),
             "dns" => attempt.dns.push(answer(rest)),
+            "ask" => {
+                let (how, rest) = rest.split_once(' ').unwrap();
+                let how = match how.strip_prefix("at:") {
+                    Some(server) => How::At(server.parse().unwrap()),
+                    None => serde::Deserialize::deserialize(word_of(how)).unwrap(),
+                };
+                let answer = answer(rest);
+                let experiment = Experiment::Ask { question: answer.question.clone(), how };
+                self.looks.push(Look { experiment, at: NOW, result: Result::Answer(answer) });
+            }
+            "resolver" => {
+                let mut words = rest.split_whitespace();
+                let mut number = || words.next().unwrap();
+                let server = number().to_owned();
+                let (answered, row) = (number().parse().unwrap(), number().parse().unwrap());
+                self.around.resolvers.push(super::Resolver {
+                    server,
+                    answered,
+                    failed: row,
+                    failed_in_a_row: row,
+                    silent_in_a_row: row,
+                    names_in_a_row: words.map(str::to_owned).collect(),
+                    ..super::Resolver::default()
+                });
+            }
             "dropped" => attempt.dropped.push(dropped(rest)),
             "no-route" => attempt.no_route = Some(status(None, rest)),
             "note" => attempt.notes.push(rest.to_owned()),
@@ -327,13 +356,19 @@ pub(crate) fn answer(text: &str) -> Answer {
         match mark.trim().trim_end_matches(']') {
             "AD" => answer.authentic = true,
             "cached" => answer.cached = true,
+            "plain" => answer.without_edns = true,
+            "over-tcp" => answer.over_tcp = true,
+            special if marked(&mut answer, special) => {}
             other => answer.extended_errors.push(other.to_owned()),
         }
     }
     match data {
         "NXDOMAIN" => answer.outcome = Outcome::NoName,
         "NODATA" => answer.outcome = Outcome::NoData,
-        _ if data.starts_with("FAIL ") => answer.outcome = Outcome::Failed(data[5..].to_owned()),
+        _ if data.starts_with("FAIL ") => {
+            answer.outcome = Outcome::Failed(data[5..].to_owned());
+            answer.trouble = answer.tried.last().map(|tried| tried.trouble);
+        }
         _ => {
             let mut owner = answer.question.name.clone();
             for part in data.split(',').map(str::trim) {
@@ -349,6 +384,26 @@ pub(crate) fn answer(text: &str) -> Answer {
         }
     }
     answer
+}
+
+/// Marks of several words.
+fn marked(answer: &mut Answer, mark: &str) -> bool {
+    let words: Vec<&str> = mark.split(' ').collect();
+    let trouble = |word| serde::Deserialize::deserialize(word_of(word)).unwrap();
+    match words.as_slice() {
+        ["server", server] => (*server).clone_into(&mut answer.server),
+        ["negative", zone, minimum, left] => {
+            let (minimum, left) = (minimum.parse().unwrap(), left.parse().unwrap());
+            answer.negative = Some(Negative { zone: (*zone).to_owned(), minimum, left });
+        }
+        [way @ ("udp" | "plain-udp" | "tcp"), word] => {
+            let (tcp, edns) = (*way == "tcp", (*way != "plain-udp").then_some(1232));
+            let server = answer.server.clone();
+            answer.tried.push(Tried { server, tcp, edns, trouble: trouble(word), ms: 5000 });
+        }
+        _ => return false,
+    }
+    true
 }
 
 fn datum(kind: Kind, text: &str) -> Data {

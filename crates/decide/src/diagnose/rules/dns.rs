@@ -1,17 +1,26 @@
 //! DNS: records that are wrong, missing or cannot be read, at their end or at ours.
 
+mod asked;
 mod broken_nxdomain;
+mod dnssec_bogus;
 mod domain_missing;
+mod edns_dropped;
+mod fragments_dropped;
 mod implicit_mx_web_host;
+mod local_resolver_dead;
 mod mx_cname;
 mod mx_ip_literal;
 mod mx_private_address;
 mod mx_target_missing;
+mod negative_cache;
 mod next_hop_missing;
 mod no_mail_host;
 mod null_mx;
 mod null_mx_invalid;
 mod servfail;
+mod split_view;
+mod tcp_blocked;
+mod tlsa_servfail;
 
 use crate::diagnose::{Case, Rule};
 use mail::dns::{Answer, Data, Kind, Outcome};
@@ -19,6 +28,14 @@ use mail::{Attempt, Via};
 
 /// Special before general.
 pub(super) const RULES: &[Rule] = &[
+    local_resolver_dead::RULE,
+    dnssec_bogus::RULE,
+    fragments_dropped::RULE,
+    tcp_blocked::RULE,
+    edns_dropped::RULE,
+    tlsa_servfail::RULE,
+    negative_cache::RULE,
+    split_view::RULE,
     null_mx::RULE,
     mx_private_address::RULE,
     mx_ip_literal::RULE,
