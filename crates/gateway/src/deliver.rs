@@ -884,6 +884,7 @@ impl Link {
         tried.banner.clone_from(&heard.banner);
         tried.greeted.clone_from(&heard.greeted);
         tried.helo_only = heard.helo_only;
+        tried.starttls.clone_from(&heard.starttls);
         tried.mail_reply.clone_from(&heard.mail);
         tried.rcpt = heard.recipients.iter().filter_map(rcpt).take(NAMED_MAX).collect();
         tried.data_reply.clone_from(&heard.data);

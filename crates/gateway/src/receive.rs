@@ -713,7 +713,8 @@ impl Session {
             Err(unshaken) => {
                 let reply = status::TLS_FAILED.reply(unshaken.error.to_string());
                 self.refused(&reply, Stage::StartTls, None, Offer::Nothing);
-                self.diary.visit.tls_hello = Some(unshaken.overheard.hello);
+                let own_key = self.core.certificates.key(listener);
+                self.diary.visit.tls_hello = Some(mail::TlsHello { own_key, ..unshaken.overheard.hello });
                 return Err(unshaken.error);
             }
         };

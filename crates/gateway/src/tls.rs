@@ -32,6 +32,8 @@ pub(crate) struct Certificates {
 struct Loaded {
     changed: Option<SystemTime>,
     config: Arc<ServerConfig>,
+    /// The certificate's key, in words.
+    key: String,
 }
 
 impl Certificates {
@@ -49,13 +51,19 @@ impl Certificates {
             _ => self_signed(hostname),
         };
         match (config, before) {
-            (Ok(config), _) => {
-                known.insert(listener.certificate.clone(), Loaded { changed, config: config.clone() });
+            (Ok((config, key)), _) => {
+                known.insert(listener.certificate.clone(), Loaded { changed, config: config.clone(), key });
                 Ok(config)
             }
             (Err(_), Some(before)) => Ok(before.config),
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// The key of the certificate that a listener shows; empty if it has shown none yet.
+    pub(crate) fn key(&self, listener: &Door) -> String {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&listener.certificate).map(|loaded| loaded.key.clone()).unwrap_or_default()
     }
 }
 
@@ -71,7 +79,10 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn from_files(certificate: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, String> {
+/// A server's configuration, and its key in words.
+type Made = (Arc<ServerConfig>, String);
+
+fn from_files(certificate: &PathBuf, key: &PathBuf) -> Result<Made, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
         .map_err(|error| format!("certificate {}: {error}", certificate.display()))?
         .collect();
@@ -81,21 +92,22 @@ fn from_files(certificate: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>,
 }
 
 /// Good enough for opportunistic TLS, which verifies nothing; made anew at each start.
-fn self_signed(hostname: &str) -> Result<Arc<ServerConfig>, String> {
+fn self_signed(hostname: &str) -> Result<Made, String> {
     let made = rcgen::generate_simple_self_signed([hostname.to_owned()])
         .map_err(|error| format!("cannot make a certificate for {hostname}: {error}"))?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     config(vec![made.cert.der().clone()], key.into())
 }
 
-fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, String> {
+fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Made, String> {
+    let words = chain.first().and_then(|first| certificate::facts(first)).unwrap_or_default().key;
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| format!("certificate and key do not fit: {error}"))?;
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), words))
 }
 
 /// A peer that the handshake failed with has this long for the rest of its first flight, which says why.

@@ -97,6 +97,8 @@ pub struct TlsHello {
     pub our_alert: Option<(u8, u8)>,
     /// The other side's first octets, at most 32, if they were no TLS.
     pub not_tls: Vec<u8>,
+    /// Of a server of ours: its certificate's key, `EC P-256`.
+    pub own_key: String,
 }
 
 /// A certificate as far as it explains something.
@@ -202,6 +204,9 @@ pub struct HostTry {
     /// EHLO was refused, HELO was taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub helo_only: bool,
+    /// The answer to STARTTLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starttls: Option<Reply>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_hello: Option<TlsHello>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -250,6 +255,7 @@ impl HostTry {
             own_token: false,
             greeted: None,
             helo_only: false,
+            starttls: None,
             tls_hello: None,
             certificate: None,
             mail_reply: None,

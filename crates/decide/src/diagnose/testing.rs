@@ -29,18 +29,25 @@
 //!   sent 20000                            octets of content; unacked N
 //!   fail final-reply them 550 5.7.1 no    stage culprit status; `maybe` after it: may have been delivered
 //!   fail connect path [internal] 450 4.4.1 connection timed out
+//!   starttls 454 4.7.0 not now
+//!   hello version 0301                    of a TLS handshake: version, suite, sig, dh BITS, alert N, our-alert N, sni, bytes
+//!   cert *.hoster.test, a.test            names; cert-problem other-name, ended, not-yet, untrusted WHY, weak WHY
+//!   cert-dates -3 -1                      days from now
 //!   closed                                or: broken WHY, silent 300000, quit
 //! settings                                the rest is settings, line by line
 //! ```
+//! seen ok.test mx.ok.test 127.0.0.11 2 delivered, banner 220 mx    elsewhere, N seconds ago; words as below `try`, and:
+//!                                       configured, caps A B, name X, size N, content N MS, slowest MS,
+//!                                       clock SECONDS AHEAD
 //! `try` lines begin a host; indented lines are about it. The gateway is gw.corp.test at 127.0.0.2 and 127.0.0.3, and
 //! listens on 127.0.0.2:25.
 
-use super::{Around, Case, ContentFacts, Diagnosis, Experiment, How, Look, Result, What, diagnose};
+use super::{Around, Case, ContentFacts, Diagnosis, Experiment, How, Look, Result, Seen, What, diagnose};
 use crate::Settings;
 use mail::dns::{Answer, Data, Kind, Negative, Outcome, Question, Record, Tried};
 use mail::{
-    Attempt, Connect, Culprit, Dropped, End, Failure, HostTry, Identity, RcptSaid, Reply, Stage, Status, Time, TlsUse,
-    Via, Visit, Why,
+    Attempt, Connect, Culprit, Distrust, Dropped, End, Failure, HostTry, Identity, RcptSaid, Reply, Stage, Status,
+    Time, TlsHello, TlsUse, Via, Visit, Why,
 };
 
 /// A case that owns its facts; a test changes what the text cannot say.
@@ -143,6 +150,20 @@ impl Scene {
         diagnose(&self.case())
     }
 
+    /// The case is a client's visit to the inbound listener; the test adds what happened.
+    pub(crate) fn visiting(mut self, client: &str) -> Scene {
+        let visit = format!(
+            "listener = \"inbound\"\nlocal = \"127.0.0.2:25\"\nclient = \"{client}\"\nstarted = {0}\nended = {0}\n",
+            NOW.ms()
+        );
+        self.visit = Some(toml::from_str(&visit).unwrap());
+        self
+    }
+
+    pub(crate) fn hello_of_visit(&mut self) -> &mut TlsHello {
+        self.visit.as_mut().unwrap().tls_hello.get_or_insert_default()
+    }
+
     /// Adds the result of an experiment.
     pub(crate) fn look(mut self, experiment: Experiment, result: Result) -> Scene {
         self.looks.push(Look { experiment, at: NOW, result });
@@ -234,6 +255,7 @@ impl Scene {
             "no-route" => attempt.no_route = Some(status(None, rest)),
             "note" => attempt.notes.push(rest.to_owned()),
             "try" => attempt.tries.push(tried(rest)),
+            "seen" => self.around.seen.push(seen(rest)),
             _ => {
                 let last = attempt.tries.last_mut().unwrap_or_else(|| panic!("{word:?} is no word of a scene"));
                 about(last, word, rest);
@@ -309,12 +331,113 @@ fn about(tried: &mut HostTry, word: &str, rest: &str) {
             };
             tried.failure = Some(Failure { maybe_delivered: maybe, ..Failure::new(stage, culprit, status) });
         }
+        "starttls" => tried.starttls = Some(reply(rest)),
+        "hello" => hello(tried.tls_hello.get_or_insert_default(), rest),
+        "cert" => {
+            let certificate = tried.certificate.get_or_insert_default();
+            certificate.names = rest.split(',').map(|name| name.trim().to_owned()).collect();
+        }
+        "cert-dates" => {
+            let certificate = tried.certificate.get_or_insert_default();
+            let days: Vec<i64> = rest.split(' ').map(|days| days.parse().unwrap()).collect();
+            certificate.not_before = Some(Time(NOW.ms() + days[0] * 86_400_000));
+            certificate.not_after = Some(Time(NOW.ms() + days[1] * 86_400_000));
+        }
+        "cert-problem" => {
+            let (kind, why) = rest.split_once(' ').unwrap_or((rest, ""));
+            let problem = match kind {
+                "ended" => Distrust::Ended,
+                "not-yet" => Distrust::NotYet,
+                "other-name" => Distrust::OtherName,
+                "untrusted" => Distrust::Untrusted(why.to_owned()),
+                "weak" => Distrust::Weak(why.to_owned()),
+                other => panic!("{other}"),
+            };
+            tried.certificate.get_or_insert_default().problems.push(problem);
+        }
         "closed" => tried.end = End::Closed,
         "broken" => tried.end = End::Broken(rest.to_owned()),
         "silent" => tried.end = End::TimedOut { waited_ms: rest.parse().unwrap() },
         "quit" => tried.end = End::Quit,
         _ => panic!("{word:?} is no word of a scene"),
     }
+}
+
+/// One fact of a TLS handshake; versions, suites and schemes in hex.
+#[track_caller]
+pub(crate) fn hello(hello: &mut TlsHello, text: &str) {
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let hex = |text: &str| u16::from_str_radix(text, 16).unwrap();
+    let list = || rest.split(' ').map(hex).collect();
+    match word {
+        "versions" => hello.versions = list(),
+        "suites" => hello.suites = list(),
+        "schemes" => hello.signature_schemes = list(),
+        "version" => hello.version = Some(hex(rest)),
+        "suite" => hello.suite = Some(hex(rest)),
+        "sig" => hello.signature = Some(hex(rest)),
+        "dh" => hello.dh_bits = Some(rest.parse().unwrap()),
+        "alert" => hello.alert = Some((2, rest.parse().unwrap())),
+        "our-alert" => hello.our_alert = Some((2, rest.parse().unwrap())),
+        "sni" => hello.sni = Some(rest.to_owned()),
+        "bytes" => hello.not_tls = rest.as_bytes().to_vec(),
+        "own-key" => rest.clone_into(&mut hello.own_key),
+        "" => {}
+        other => panic!("{other:?} is no word of a hello"),
+    }
+}
+
+/// `ok.test mx.ok.test 127.0.0.11 2 delivered, banner 220 mx.ok.test`
+#[track_caller]
+fn seen(text: &str) -> Seen {
+    let words: Vec<&str> = text.splitn(5, ' ').collect();
+    let mut host = tried(&format!("{} {}", words[1], words[2]));
+    let mut seen = Seen {
+        at: Time(NOW.ms() - words[3].parse::<i64>().unwrap() * 1000),
+        domain: words[0].to_owned(),
+        host: host.host.clone(),
+        address: host.address,
+        port: host.port,
+        source: host.source,
+        configured: false,
+        connect: Connect::NotTried,
+        banner: None,
+        name: None,
+        capabilities: Vec::new(),
+        delivered: false,
+        stage: None,
+        reply: None,
+        sender: "s@corp.test".to_owned(),
+        size: 1000,
+        content_sent: 0,
+        content_ms: 0,
+        slowest_ms: 0,
+        fingerprint: None,
+        end: End::Quit,
+        their_clock: None,
+    };
+    for fact in words.get(4).into_iter().flat_map(|rest| rest.split(',')).map(str::trim) {
+        let (word, rest) = fact.split_once(' ').unwrap_or((fact, ""));
+        let numbers = || rest.split(' ').map(|number| number.parse::<u64>().unwrap()).collect::<Vec<_>>();
+        match word {
+            "delivered" => seen.delivered = true,
+            "configured" => seen.configured = true,
+            "caps" => seen.capabilities = rest.split(' ').map(str::to_owned).collect(),
+            "name" => seen.name = Some(rest.to_owned()),
+            "size" => seen.size = numbers()[0],
+            "content" => (seen.content_sent, seen.content_ms) = (numbers()[0], numbers()[1]),
+            "slowest" => seen.slowest_ms = numbers()[0],
+            "clock" => seen.their_clock = Some(Time(seen.at.ms() + rest.parse::<i64>().unwrap() * 1000)),
+            "fingerprint" => seen.fingerprint = Some(rest.to_owned()),
+            "stage" => seen.stage = Some(Stage::deserialize_word(rest)),
+            "reply" => seen.reply = Some(reply(rest)),
+            _ => about(&mut host, word, rest),
+        }
+    }
+    seen.connect = host.connect;
+    seen.banner = host.banner.as_ref().map(|banner| format!("{} {}", banner.code, banner.text()));
+    seen.end = if host.end == End::Open { End::Quit } else { host.end };
+    seen
 }
 
 trait Word {
