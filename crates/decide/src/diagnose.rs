@@ -10,7 +10,9 @@ mod around;
 mod case;
 mod content;
 mod experiment;
+pub(crate) mod face;
 pub mod rules;
+pub(crate) mod spf;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod words;

@@ -51,6 +51,26 @@ impl Question {
     pub fn new(name: &str, kind: Kind) -> Question {
         Question { name: name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase(), kind }
     }
+
+    /// The names of an address: PTR under in-addr.arpa (RFC 1035 3.5) or ip6.arpa (RFC 3596 2.5).
+    pub fn reverse(address: IpAddr) -> Question {
+        let name = match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, d] = v4.octets();
+                format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+            }
+            IpAddr::V6(v6) => {
+                let nibbles = v6.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+                nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
+            }
+        };
+        Question { name, kind: Kind::Ptr }
+    }
+
+    /// A or AAAA of a name, whichever an address of this family would be found by.
+    pub fn forward(name: &str, address: IpAddr) -> Question {
+        Question::new(name, if address.to_canonical().is_ipv4() { Kind::A } else { Kind::Aaaa })
+    }
 }
 
 impl fmt::Display for Question {
@@ -276,6 +296,13 @@ impl Answer {
         self.tried.iter().rev().find(|tried| tried.tcp)
     }
 
+    /// All names in the answer, of PTR, NS or CNAME records, without their final dots.
+    pub fn names(&self) -> Vec<&str> {
+        self.data()
+            .filter_map(|data| if let Data::Name(name) = data { Some(name.trim_end_matches('.')) } else { None })
+            .collect()
+    }
+
     /// All addresses in the answer.
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.data().filter_map(|data| if let Data::Address(address) = data { Some(*address) } else { None }).collect()
@@ -298,5 +325,21 @@ impl Answer {
             Outcome::Failed(why) => format!("failed: {why}"),
         };
         format!("{}: {found}", self.question)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Question;
+
+    #[test]
+    fn an_address_has_a_name_in_the_reverse_zone() {
+        let name = |address: &str| Question::reverse(address.parse().unwrap()).name;
+        assert_eq!(name("192.0.2.1"), "1.2.0.192.in-addr.arpa");
+        assert_eq!(name("::ffff:192.0.2.1"), "1.2.0.192.in-addr.arpa");
+        assert_eq!(
+            name("2001:db8::567:89ab"),
+            "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
+        );
     }
 }

@@ -2,9 +2,13 @@
 
 mod asked;
 mod broken_nxdomain;
+mod client_helo_unresolvable;
+mod client_lookup_failed;
+mod client_no_ptr;
 mod dnssec_bogus;
 mod domain_missing;
 mod edns_dropped;
+mod fcrdns_mismatch;
 mod fragments_dropped;
 mod implicit_mx_web_host;
 mod local_resolver_dead;
@@ -17,6 +21,10 @@ mod next_hop_missing;
 mod no_mail_host;
 mod null_mx;
 mod null_mx_invalid;
+mod own_no_ptr;
+mod own_reverse;
+mod own_v6_no_ptr;
+mod sender_domain_unresolvable;
 mod servfail;
 mod split_view;
 mod tcp_blocked;
@@ -24,7 +32,7 @@ mod tlsa_servfail;
 
 use crate::diagnose::{Case, Rule};
 use mail::dns::{Answer, Data, Kind, Outcome};
-use mail::{Attempt, Via};
+use mail::{Attempt, Refusal, Via, Visit};
 
 /// Special before general.
 pub(super) const RULES: &[Rule] = &[
@@ -45,6 +53,13 @@ pub(super) const RULES: &[Rule] = &[
     broken_nxdomain::RULE,
     implicit_mx_web_host::RULE,
     null_mx_invalid::RULE,
+    own_v6_no_ptr::RULE,
+    own_no_ptr::RULE,
+    fcrdns_mismatch::RULE,
+    client_no_ptr::RULE,
+    client_helo_unresolvable::RULE,
+    sender_domain_unresolvable::RULE,
+    client_lookup_failed::RULE,
     no_mail_host::RULE,
     domain_missing::RULE,
     servfail::RULE,
@@ -62,6 +77,12 @@ fn mx_records<'a>(case: &Case<'a>) -> Option<(&'a Answer, Vec<(u16, &'a str)>)> 
         if let Data::Mx { preference, host } = data { Some((*preference, host.trim_end_matches('.'))) } else { None }
     };
     Some((answer, answer.data().filter_map(record).collect()))
+}
+
+/// A visit, and its first refusal by one of these checks.
+fn client_refused<'a>(case: &Case<'a>, checks: &[&str]) -> Option<(&'a Visit, &'a Refusal)> {
+    let visit = case.visit()?;
+    Some((visit, visit.refusals.iter().find(|refusal| checks.contains(&refusal.why.as_str()))?))
 }
 
 /// The name at the end of the CNAMEs of an answer, if there are any.
