@@ -13,7 +13,14 @@ pub(crate) struct Policy {
     pub(crate) lists: bool,
     /// Addresses and networks that pass, as written or as found behind `a` and `mx`; those of included records as well.
     pub(crate) entries: Vec<String>,
-    pub(crate) networks: Vec<IpNet>,
+    networks: Vec<IpNet>,
+}
+
+impl Policy {
+    /// Whether an address is among those that pass.
+    pub(crate) fn allows(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// RFC 7208 4.6.4 allows ten lookups.
@@ -22,7 +29,8 @@ const LOOKUPS_MAX: usize = 10;
 /// What the SPF record of a domain says of an address; `None`: there is no record. Macros, `exists` and `ptr` are not
 /// evaluated: with them it is not known whether an address is listed, unless another mechanism lists it.
 pub(crate) fn lists(case: &Case<'_>, domain: &str, address: IpAddr) -> Known<Option<Policy>> {
-    let mut walk = Walk { case, wanted: Vec::new(), never: false, lookups: 0, entries: Vec::new(), networks: Vec::new() };
+    let mut walk =
+        Walk { case, wanted: Vec::new(), never: false, lookups: 0, entries: Vec::new(), networks: Vec::new() };
     let record = match walk.record(domain) {
         Known::Yes(Some(record)) => record,
         Known::Yes(None) => return Known::Yes(None),
@@ -220,6 +228,9 @@ mod tests {
     fn what_is_not_evaluated_is_not_known() {
         check("dns corp.test TXT: \"v=spf1 exists:%{i}.x.test -all\"", "never");
         check("dns corp.test TXT: \"v=spf1 include:corp.test -all\"", "never");
-        check("dns corp.test TXT: \"v=spf1 a:gw.corp.test -all\"\ndns gw.corp.test A: FAIL x\ndns gw.corp.test AAAA: NODATA", "never");
+        check(
+            "dns corp.test TXT: \"v=spf1 a:gw.corp.test -all\"\ndns gw.corp.test A: FAIL x\ndns gw.corp.test AAAA: NODATA",
+            "never",
+        );
     }
 }

@@ -34,6 +34,9 @@
 //!   cert *.hoster.test, a.test            names; cert-problem other-name, ended, not-yet, untrusted WHY, weak WHY
 //!   cert-dates -3 -1                      days from now
 //!   closed                                or: broken WHY, silent 300000, quit
+//! client 127.0.1.10 ehlo mail.test        the case is this client's visit; the name may be left out
+//! refusal connect no-reverse-name 550 5.7.25 no     what it was refused: stage, check or status, our reply
+//! command MAIL FROM:<a@x.test>            of the last refusal
 //! settings                                the rest is settings, line by line
 //! ```
 //! seen ok.test mx.ok.test 127.0.0.11 2 delivered, banner 220 mx    elsewhere, N seconds ago; words as below `try`, and:
@@ -213,6 +216,23 @@ impl Scene {
     fn read(&mut self, word: &str, rest: &str) {
         let attempt = &mut self.attempt;
         match word {
+            "client" => {
+                let (client, helo) = rest.split_once(" ehlo ").unwrap_or((rest, ""));
+                let visit = format!(
+                    "listener = \"inbound\"\nlocal = \"127.0.0.2:25\"\nclient = \"{client}\"\nhelo = \"{helo}\"\n\
+                     started = {0}\nended = {0}\n",
+                    NOW.ms()
+                );
+                self.visit = Some(toml::from_str(&visit).unwrap());
+            }
+            "refusal" | "command" | "dns" if self.visit.is_some() => {
+                let visit = self.visit.as_mut().unwrap();
+                match word {
+                    "dns" => visit.dns.push(answer(rest)),
+                    "command" => rest.clone_into(&mut visit.refusals.last_mut().unwrap().command),
+                    _ => visit.refusals.push(refusal(rest)),
+                }
+            }
             "to" => {
                 attempt.recipients = rest.split_whitespace().map(str::to_owned).collect();
                 attempt.domain = attempt.recipients[0].rsplit('@').next().unwrap().to_owned();
@@ -438,6 +458,16 @@ fn seen(text: &str) -> Seen {
     seen.banner = host.banner.as_ref().map(|banner| format!("{} {}", banner.code, banner.text()));
     seen.end = if host.end == End::Open { End::Quit } else { host.end };
     seen
+}
+
+/// `connect no-reverse-name 550 5.7.25 no reverse name`
+fn refusal(text: &str) -> mail::Refusal {
+    let mut words = text.splitn(3, ' ');
+    let stage = words.next().unwrap();
+    let why = words.next().unwrap();
+    let text = format!("at = {}\nstage = \"{stage}\"\nwhy = \"{why}\"\nreply = {{ code = 0, lines = [] }}\n", NOW.ms());
+    let refusal: mail::Refusal = toml::from_str(&text).unwrap();
+    mail::Refusal { reply: reply(words.next().unwrap()), ..refusal }
 }
 
 trait Word {

@@ -2,8 +2,9 @@
 
 use crate::diagnose::Rule;
 
+mod helo_unresolvable;
 mod size_limit;
 mod utf8_required;
 
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[size_limit::RULE, utf8_required::RULE];
+pub(super) const RULES: &[Rule] = &[helo_unresolvable::RULE, size_limit::RULE, utf8_required::RULE];

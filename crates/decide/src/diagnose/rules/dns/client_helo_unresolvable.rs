@@ -66,7 +66,8 @@ mod tests {
     #[test]
     fn a_container_id_is_no_host_name() {
         let with = |facts: &str| {
-            let refused = "client 127.0.1.10 ehlo 25aea30808b2\nrefusal ehlo helo-unresolvable 550 5.7.1 does not resolve";
+            let refused =
+                "client 127.0.1.10 ehlo 25aea30808b2\nrefusal ehlo helo-unresolvable 550 5.7.1 does not resolve";
             scene(&format!("{refused}\n{facts}")).nothing_more()
         };
         with("dns 25aea30808b2 A: NXDOMAIN\ndns 25aea30808b2 AAAA: NXDOMAIN").check(

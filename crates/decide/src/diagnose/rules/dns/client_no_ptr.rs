@@ -39,7 +39,10 @@ fn find(case: &Case<'_>) -> Answer {
     finding.evidence.push(format!("our answer: {}", refused.reply));
     finding
         .disproof(format!("a PTR record at {}", ptr.question.name))
-        .fix(format!("The operator of {client} has its provider set `{}. PTR …` to a name with the address {client}.", ptr.question.name))
+        .fix(format!(
+            "The operator of {client} has its provider set `{}. PTR …` to a name with the address {client}.",
+            ptr.question.name
+        ))
         .fix("If the client is one of yours, add its network to internal_hosts; or set require_reverse_name = false.")
         .into()
 }
@@ -48,7 +51,8 @@ fn find(case: &Case<'_>) -> Answer {
 mod tests {
     use crate::diagnose::testing::scene;
 
-    const REFUSED: &str = "client 127.0.1.10 ehlo mail.client.test\n refusal connect no-reverse-name 550 5.7.25 no reverse name";
+    const REFUSED: &str =
+        "client 127.0.1.10 ehlo mail.client.test\n refusal connect no-reverse-name 550 5.7.25 no reverse name";
 
     #[test]
     fn no_ptr_is_not_a_failed_lookup() {

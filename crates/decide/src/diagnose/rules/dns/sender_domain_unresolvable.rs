@@ -47,7 +47,7 @@ fn find(case: &Case<'_>) -> Answer {
     }
     let null_mx = answers[0].outcome == Outcome::Found && answers[0].summary().ends_with(" .");
     let none = |answer: &&DnsAnswer| matches!(answer.outcome, Outcome::NoName | Outcome::NoData);
-    if !null_mx && !answers.iter().all(|answer| none(&answer)) {
+    if !null_mx && !answers.iter().all(none) {
         return Answer::No;
     }
     let missing = !null_mx && answers.iter().all(|answer| answer.outcome == Outcome::NoName) && policy.is_none();
@@ -57,7 +57,9 @@ fn find(case: &Case<'_>) -> Answer {
         None => "",
     };
     let sentence = if null_mx {
-        format!("{domain}{spf} declares by null MX that it accepts no mail, so no bounce could be delivered to {sender}.")
+        format!(
+            "{domain}{spf} declares by null MX that it accepts no mail, so no bounce could be delivered to {sender}."
+        )
     } else if missing {
         format!("{domain} is not in DNS (NXDOMAIN for MX, A and AAAA), so no bounce could be delivered to {sender}.")
     } else {
@@ -66,7 +68,9 @@ fn find(case: &Case<'_>) -> Answer {
     let mut finding =
         Finding::new("dns.sender_domain_unresolvable", Actor::TheirDns, sentence).confidence(Confidence::Proven);
     finding.evidence = answers.iter().map(|answer| answer.summary()).collect();
-    finding.evidence.extend(policy.map(|policy| format!("{domain} TXT: {}; lists {}", policy.record, listed(&policy.entries))));
+    finding
+        .evidence
+        .extend(policy.map(|policy| format!("{domain} TXT: {}; lists {}", policy.record, listed(&policy.entries))));
     finding.evidence.push(format!("our answer to client {}: {}", visit.client, refused.reply));
     finding
         .disproof(format!("an MX, A or AAAA record of {domain} at its own name servers"))
@@ -127,7 +131,13 @@ mod tests {
 
     #[test]
     fn unknown_is_not_no() {
-        check("dns em1.brand.test MX: FAIL SERVFAIL\ndns em1.brand.test A: NODATA\ndns em1.brand.test AAAA: NODATA", "unknown");
-        check("dns em1.brand.test MX: NODATA\ndns em1.brand.test A: 192.0.2.1\ndns em1.brand.test AAAA: NODATA", "unknown");
+        check(
+            "dns em1.brand.test MX: FAIL SERVFAIL\ndns em1.brand.test A: NODATA\ndns em1.brand.test AAAA: NODATA",
+            "unknown",
+        );
+        check(
+            "dns em1.brand.test MX: NODATA\ndns em1.brand.test A: 192.0.2.1\ndns em1.brand.test AAAA: NODATA",
+            "unknown",
+        );
     }
 }
