@@ -230,11 +230,13 @@ struct MailHost {
     port: u16,
     preference: u16,
     dropped: Option<Why>,
+    /// It has this gateway's own name.
+    is_named_own: bool,
 }
 
 impl MailHost {
     fn new(host: Host, port: u16, preference: u16) -> MailHost {
-        MailHost { name: host.to_string(), host, port, preference, dropped: None }
+        MailHost { name: host.to_string(), host, port, preference, dropped: None, is_named_own: false }
     }
 }
 
@@ -335,8 +337,8 @@ fn mx_host(preference: u16, name: &str, port: u16, own: &Identity, notes: &mut V
         let nowhere = MailHost::new(Host::Addr(IpAddr::from([0, 0, 0, 0])), port, preference);
         return Some(MailHost { name: name.to_owned(), dropped: Some(Why::NoHostName), ..nowhere });
     };
-    let dropped = own.is_name(&domain.ascii()).then(|| Why::Own("its name".to_owned()));
-    Some(MailHost { dropped, ..MailHost::new(Host::Name(domain), port, preference) })
+    let is_named_own = own.is_name(&domain.ascii());
+    Some(MailHost { is_named_own, ..MailHost::new(Host::Name(domain), port, preference) })
 }
 
 /// Looks up every host. What is left, host by host, and what is not.
@@ -380,6 +382,18 @@ fn addresses(
                 }),
             }
         }
+        // A name alone proves nothing: two machines may have been given the same. Where it has an address that is not ours,
+        // the greeting will tell; where it has none, it is ours.
+        if host.is_named_own {
+            if group.is_empty()
+                && !dropped.iter().any(|dropped| dropped.host == host.name && matches!(dropped.why, Why::Own(_)))
+            {
+                dropped.retain(|dropped| dropped.host != host.name);
+                dropped.push(drop(None, Why::Own("its name".to_owned())));
+            } else if !group.is_empty() {
+                notes.push(format!("{} has this gateway's own name, but an address that is not its own", host.name));
+            }
+        }
         groups.push(group);
     }
     (groups, dropped)
@@ -391,6 +405,9 @@ fn prohibited(plan: &Plan, own: &Identity, address: IpAddr, port: u16) -> Option
     let is_mx = matches!(plan.way, Way::Mx { .. });
     if own.listens_at(address, port) {
         return Some(Why::Own("one of its listeners".to_owned()));
+    }
+    if own.is_learned(address, port) {
+        return Some(Why::Own("its greeting, which bears this gateway's own token".to_owned()));
     }
     if is_mx && own.is_address(address) {
         return Some(Why::Own("its address".to_owned()));
@@ -432,6 +449,12 @@ fn drop_not_better_than_own(groups: &mut Vec<Vec<Candidate>>, dropped: &mut Vec<
         }
     }
     groups.retain(|group| !group.is_empty());
+    // Whether those could have been reached does not matter.
+    for dropped in dropped.iter_mut().filter(|dropped| dropped.preference >= best) {
+        if matches!(dropped.why, Why::NoAddress(_) | Why::Unknown(_)) {
+            dropped.why = Why::NotBetterThanOwn;
+        }
+    }
 }
 
 /// What it comes to that no address is left. Unknown is not no: one failed lookup of a host that might have been used

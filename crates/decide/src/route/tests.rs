@@ -415,3 +415,15 @@ fn rules_are_named_as_the_settings_name_them() {
     assert_eq!(rule("c.test"), "route.other");
     assert_eq!(lane(&"Bücher.test".parse().unwrap()), "xn--bcher-kva.test");
 }
+
+#[test]
+fn a_host_with_our_name_and_another_address_is_dialled() {
+    check(
+        "x.test MX 10 gw.corp.test ; gw.corp.test A 192.0.2.7",
+        "10 gw.corp.test 192.0.2.7:25 | gw.corp.test has this gateway's own name, but an address that is not its own",
+    );
+    check(
+        "x.test MX 10 gw.corp.test ; gw.corp.test A 198.51.100.1",
+        "554 5.4.6 [internal] mail loop: x.test → MX 10 gw.corp.test [198.51.100.1] → this gateway → x.test",
+    );
+}

@@ -1,7 +1,7 @@
 //! A visit that brings a message back, as text.
 
 use crate::diagnose::testing::{Scene, scene};
-use mail::{AuditId, Carried, End, Listener, Return, Time, Via, Visit};
+use mail::{AuditId, Carried, Listener, Return, Time, Via};
 
 /// `back RECIPIENT from CLIENT` and then lines: `sent HOST ADDRESS RECIPIENT [rule WORDS]`, `failed WORDS`, `earlier HOST
 /// ADDRESS RECIPIENT`, `delivered-to A`, `hop WORDS`, `stayed A`, `stayed-domain D`; behind `settings` the settings.
@@ -11,7 +11,7 @@ pub(super) fn check(text: &str, expected: &str) {
 
 pub(super) fn returned(text: &str) -> Scene {
     let (facts, settings) = text.split_once("\nsettings\n").unwrap_or((text, ""));
-    let mut scene = scene(&format!("\nsettings\n{settings}"));
+    let scene = scene(&format!("\nsettings\n{settings}"));
     let at = Time(1_900_000_000_000);
     let before = AuditId::new(at.ms() - 2000, 0, 1);
     let mut lines = facts.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -58,29 +58,7 @@ pub(super) fn returned(text: &str) -> Scene {
             other => panic!("{other}"),
         }
     }
-    scene.visit = Some(Visit {
-        listener: Listener::Inbound,
-        local: "127.0.0.2:25".parse().unwrap(),
-        client: first[3].parse().unwrap(),
-        proxy: None,
-        started: at,
-        ended: at,
-        helo: "peer.test".to_owned(),
-        extended: true,
-        user: None,
-        tls: None,
-        tls_hello: None,
-        greeted: None,
-        early: Vec::new(),
-        first: Vec::new(),
-        single_octet_reads: 0,
-        reads: 0,
-        dns: Vec::new(),
-        refusals: Vec::new(),
-        deals: Vec::new(),
-        returns: vec![back],
-        transcript: Vec::new(),
-        end: End::Open,
-    });
+    let mut scene = scene.visiting(first[3]);
+    scene.visit.as_mut().unwrap().returns.push(back);
     scene
 }
