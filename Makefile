@@ -56,8 +56,8 @@ scenarios: programs ## Scripted DNS, peers and clients: what must happen, happen
 	$(call say,scenarios)
 	@$(TARGET)/debug/sim run --gatepost $(TARGET)/debug/gatepost crates/sim/scenarios/*.toml
 
-score: programs ## How well the gateway explains failures: all of scenarios/, a table and score.json
-	@$(TARGET)/debug/sim score --gatepost $(TARGET)/debug/gatepost --json $(TARGET)/score.json scenarios
+score: programs ## How well the gateway explains failures: all of scenarios/, a table and score.json; SCORE='--jobs 4' for less waiting
+	@$(TARGET)/debug/sim score --gatepost $(TARGET)/debug/gatepost --json $(TARGET)/score.json $(SCORE) scenarios
 
 reference: programs ## The book's reference pages say what the program says of itself
 	$(call say,reference)

@@ -58,6 +58,9 @@ enum Command {
         /// Run only scenarios whose name contains this.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// So many at a time, each in a network of its own (Linux; `unshare` of util-linux and `ip`).
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
     },
     /// Start only the DNS and the peers of a scenario, and tell what they see, until Ctrl-C.
     Serve {
@@ -84,10 +87,10 @@ async fn main() -> ExitCode {
                 signal = stopped() => Err(signal),
             }
         }
-        Command::Score { files, gatepost, json, only } => {
+        Command::Score { files, gatepost, json, only, jobs } => {
             let program = Program::find(gatepost);
             tokio::select! {
-                result = Box::pin(score_all(&files, &program, json.as_deref(), only.as_deref())) => result,
+                result = Box::pin(score_all(&files, &program, json.as_deref(), only.as_deref(), jobs)) => result,
                 signal = stopped() => Err(signal),
             }
         }
@@ -152,13 +155,22 @@ async fn score_all(
     program: &Program,
     json: Option<&Path>,
     only: Option<&str>,
+    jobs: usize,
 ) -> Result<bool, String> {
-    let scenarios = read_all(files)?;
+    let paths = paths_of(files)?;
+    let scenarios: Vec<(PathBuf, Scenario)> =
+        paths.into_iter().map(|path| Ok((path.clone(), Scenario::read(&path)?))).collect::<Result<_, String>>()?;
+    let chosen: Vec<&(PathBuf, Scenario)> =
+        scenarios.iter().filter(|(_, scenario)| only.is_none_or(|text| scenario.name.contains(text))).collect();
     let mut scores = Vec::new();
-    for scenario in scenarios.iter().filter(|scenario| only.is_none_or(|text| scenario.name.contains(text))) {
-        let score = Score::new(scenario, &run_through(scenario, program, false).await);
-        println!("{score}");
-        scores.push(score);
+    if jobs > 1 {
+        scores = score_apart(chosen.iter().map(|(path, _)| path.clone()).collect(), program, jobs).await?;
+    } else {
+        for (_, scenario) in chosen {
+            let score = Score::new(scenario, &run_through(scenario, program, false).await);
+            println!("{score}");
+            scores.push(score);
+        }
     }
     if scores.is_empty() {
         return Err("no scenario was run".to_owned());
@@ -170,6 +182,43 @@ async fn score_all(
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     Ok(table.points == table.points_max)
+}
+
+/// Each file by a `sim` of its own, in a network of its own, so that addresses do not clash.
+async fn score_apart(paths: Vec<PathBuf>, program: &Program, jobs: usize) -> Result<Vec<Score>, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let me = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut running = tokio::task::JoinSet::new();
+    let mut scores = Vec::new();
+    for (number, path) in paths.into_iter().enumerate() {
+        if running.len() >= jobs
+            && let Some(done) = running.join_next().await
+        {
+            scores.extend(told(done)?);
+        }
+        let answer = folder.path().join(format!("{number}.json"));
+        let mut command = tokio::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]);
+        command.arg(&me).arg("score").arg("--gatepost").arg(program.path()).arg("--json").arg(&answer).arg(&path);
+        command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+        running.spawn(async move {
+            let output = command.output().await.map_err(|error| format!("unshare: {error}"))?;
+            let text = std::fs::read(&answer)
+                .map_err(|_| format!("{}: {}", path.display(), String::from_utf8_lossy(&output.stderr).trim()))?;
+            serde_json::from_slice::<Table>(&text).map_err(|error| format!("{}: {error}", path.display()))
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        scores.extend(told(done)?);
+    }
+    scores.sort_by(|a: &Score, b: &Score| (&a.group, &a.id).cmp(&(&b.group, &b.id)));
+    Ok(scores)
+}
+
+fn told(done: Result<Result<Table, String>, tokio::task::JoinError>) -> Result<Vec<Score>, String> {
+    let table = done.map_err(|error| error.to_string())??;
+    table.scores.iter().for_each(|score| println!("{score}"));
+    Ok(table.scores)
 }
 
 async fn serve(file: &Path, write: Option<&Path>) -> Result<(), String> {
@@ -216,6 +265,11 @@ fn check(files: &[PathBuf]) -> Result<(), String> {
 
 /// Reads all before the first is run: a mistake in the last file shows at once.
 fn read_all(files: &[PathBuf]) -> Result<Vec<Scenario>, String> {
+    paths_of(files)?.iter().map(|path| Scenario::read(path)).collect()
+}
+
+/// Files, and those of folders.
+fn paths_of(files: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut paths = Vec::new();
     for file in files {
         if file.is_dir() {
@@ -228,5 +282,5 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Scenario>, String> {
             paths.push(file.clone());
         }
     }
-    paths.iter().map(|path| Scenario::read(path)).collect()
+    Ok(paths)
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -41,6 +41,9 @@ impl Gateway {
 
     /// Starts it and waits until it is well.
     pub(super) async fn start(&mut self) -> Result<(), String> {
+        if self.program.path().is_absolute() && !self.program.path().exists() {
+            return Err(format!("{} can not be started: there is no such file", self.program.path().display()));
+        }
         let told = |error: io::Error| format!("{} can not be started: {error}", self.program.path().display());
         if let Some(control) = self.control
             && TcpStream::connect(control).await.is_ok()
@@ -48,7 +51,10 @@ impl Gateway {
             return Err(format!("another program listens at {control}: is a gateway running on this machine?"));
         }
         let output = File::options().create(true).append(true).open(self.output()).map_err(told)?;
-        let child = Command::new(self.program.path())
+        // With SIGXFSZ ignored, a write over the limit (`disk = "full"`) is an error and not the end (setrlimit(2)).
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(self.program.path())
             .args(["run", "--config"])
             .arg(&self.config)
             .current_dir(self.folder())
@@ -111,6 +117,14 @@ impl Gateway {
                 Err(format!("gatepost did not stop within {STOP_MAX:?} after SIGTERM"))
             }
         }
+    }
+
+    /// Lets no file of the gateway grow any more, or takes that back.
+    pub(super) fn disk(&self, full: bool) -> Result<(), String> {
+        let pid = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pid = pid.ok_or("the gateway does not run")?;
+        let limit = Rlimit { current: full.then_some(0), maximum: None };
+        prlimit(Some(pid), Resource::Fsize, limit).map(drop).map_err(|error| format!("RLIMIT_FSIZE: {error}"))
     }
 
     /// SIGKILL, as a power cut.

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use toml::Table;
 
-use super::{Failure, Lab, Mark, Outcome, Program, Scenario, Step, config, gateway::Gateway};
+use super::{Failure, Lab, Mark, Outcome, Program, Scenario, Step, config, gateway::Gateway, step::Disk};
 
 /// Runs one scenario to its end or its first failure; `keep` leaves its folder behind.
 pub async fn run(scenario: &Scenario, program: &Program, keep: bool) -> Outcome {
@@ -66,6 +66,8 @@ fn at_step(scenario: &Scenario, done: usize, why: String) -> Failure {
 /// Everything that steps work with.
 #[derive(Debug)]
 pub(super) struct Stage {
+    /// With the settings that are in force now.
+    scenario: Scenario,
     pub(super) lab: Lab,
     pub(super) gateway: Gateway,
     pub(super) program: Program,
@@ -100,6 +102,7 @@ impl Stage {
         let config = folder.path().join("gatepost.toml");
         let gateway = Gateway::new(program.clone(), config.clone(), config::control(&host));
         Ok(Self {
+            scenario: scenario.clone(),
             lab,
             gateway,
             program,
@@ -150,6 +153,13 @@ impl Stage {
             Step::Run(step) => self.run(step).await,
             Step::SetZone(step) => self.lab.set_zone(&step.zone),
             Step::SetPeer(step) => self.lab.set_peer(&step.peer, &step.script).await,
+            Step::SetSettings(step) => {
+                self.gateway.stop().await?;
+                self.scenario.settings = step.settings.clone();
+                self.lab.write_config(&self.scenario, self.folder.path())?;
+                self.gateway.start().await
+            }
+            Step::Disk(disk) => self.gateway.disk(*disk == Disk::Full),
             Step::Restart(_) => {
                 self.gateway.stop().await?;
                 self.gateway.start().await

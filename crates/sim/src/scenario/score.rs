@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Finding, Outcome, Scenario};
 
@@ -23,7 +23,7 @@ pub struct Mark {
 }
 
 /// The score of one scenario: four things, each right or not; a scenario about false alarms counts double.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Score {
     pub id: String,
     pub group: String,
@@ -41,7 +41,7 @@ pub struct Score {
 }
 
 /// All scores.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
     pub points: u32,
     pub points_max: u32,

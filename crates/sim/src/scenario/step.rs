@@ -34,6 +34,8 @@ pub enum Step {
     Run(Run),
     SetZone(SetZone),
     SetPeer(SetPeer),
+    SetSettings(SetSettings),
+    Disk(Disk),
     Restart(Nothing),
     Kill(Nothing),
     Sleep(Span),
@@ -285,6 +287,23 @@ pub struct SetPeer {
     pub script: String,
 }
 
+/// Other settings from now on; the gateway is started again with them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetSettings {
+    #[serde(default)]
+    pub settings: String,
+}
+
+/// Can the gateway write?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disk {
+    Ok,
+    /// Every write that makes a file longer fails.
+    Full,
+}
+
 /// One text or a list of them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
@@ -326,6 +345,8 @@ impl Step {
             Self::Run(_) => "run",
             Self::SetZone(_) => "set_zone",
             Self::SetPeer(_) => "set_peer",
+            Self::SetSettings(_) => "set_settings",
+            Self::Disk(_) => "disk",
             Self::Restart(_) => "restart",
             Self::Kill(_) => "kill",
             Self::Sleep(_) => "sleep",
@@ -391,7 +412,12 @@ impl Step {
             Self::Sleep(span) if *span > SLEEP_MAX => {
                 Err(format!("a sleep is at most {SLEEP_MAX}: wait for something instead"))
             }
-            Self::ExpectQuestions(_) | Self::Restart(_) | Self::Kill(_) | Self::Sleep(_) => Ok(()),
+            Self::ExpectQuestions(_)
+            | Self::SetSettings(_)
+            | Self::Disk(_)
+            | Self::Restart(_)
+            | Self::Kill(_)
+            | Self::Sleep(_) => Ok(()),
         }
     }
 }
