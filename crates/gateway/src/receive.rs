@@ -481,8 +481,12 @@ impl Session {
             Refused::Full { free, reserve } => (*free, *reserve),
             Refused::Failed(_) => (0, settings.queue.disk_reserve),
         };
+        let disk = rustix::fs::statvfs(self.core.store.folder()).ok();
         self.diary.visit.storage = Some(Storage {
             folder: self.core.store.folder().display().to_string(),
+            disk: disk.as_ref().map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize)),
+            // A file system that makes them as needed (btrfs) says 0 of 0.
+            files: disk.filter(|disk| disk.f_files > 0).map(|disk| disk.f_favail),
             free,
             reserve,
             message_size: settings.door(self.role).map_or(0, |door| door.message_size),

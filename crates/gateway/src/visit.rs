@@ -6,7 +6,7 @@
 use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::diagnose;
-use mail::{AuditId, Deal, End, Listener, Refusal, Reply, Said, Speaker, Stage, Time, Visit, status};
+use mail::{AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, Speaker, Stage, Time, Visit, status};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +19,7 @@ const OCTETS_MAX: usize = 16_384;
 const REFUSALS_MAX: usize = 50;
 const DEALS_MAX: usize = 20;
 const RECIPIENTS_MAX: usize = 100;
+const REFUSED_RECIPIENTS_MAX: usize = 20;
 const IDS_MAX: usize = 20;
 /// The first octets of all that are kept.
 const FIRST_MAX: usize = 64;
@@ -113,6 +114,12 @@ impl Diary {
         command: String,
     ) {
         self.concerns(id);
+        if let (Some(recipient), Some(deal)) = (&recipient, self.visit.deals.last_mut())
+            && !deal.content
+            && deal.refused.len() < REFUSED_RECIPIENTS_MAX
+        {
+            deal.refused.push(RcptSaid { recipient: recipient.clone(), reply: reply.clone() });
+        }
         if self.visit.refusals.len() < REFUSALS_MAX {
             let why = why.or_else(|| status::Kind::of(reply).map(|kind| kind.id)).unwrap_or_default().to_owned();
             let reply = reply.clone();

@@ -1,6 +1,6 @@
 //! Visit: one client's connection to a listener, as a record from which findings are made.
 
-use crate::{AuditId, Listener, Reply, Said, Stage, Time, TlsHello, TlsUse, Via, dns};
+use crate::{AuditId, Listener, RcptSaid, Reply, Said, Stage, Time, TlsHello, TlsUse, Via, dns};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -78,6 +78,9 @@ pub struct Deal {
     pub sender: String,
     /// Recipients that were accepted, at most a hundred.
     pub accepted: Vec<String>,
+    /// Those that were refused, at most twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RcptSaid>,
     /// Reached DATA or BDAT.
     pub content: bool,
     /// Was answered 250 after its content.
@@ -102,6 +105,11 @@ pub struct Storage {
     pub free: u64,
     pub reserve: u64,
     pub message_size: u64,
+    /// Octets of the whole disk, and files that may still be made, if they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
     /// The error of the system, if there was one: `No space left on device (os error 28)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

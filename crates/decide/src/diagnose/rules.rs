@@ -12,6 +12,7 @@ pub(crate) mod own;
 pub(crate) mod peer;
 pub(crate) mod rcpt;
 pub(crate) mod route;
+pub(crate) mod shown;
 pub(crate) mod smtp;
 pub(crate) mod tls;
 
@@ -19,7 +20,7 @@ use super::Rule;
 
 /// Every rule, special before general.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    let families: [&[Rule]; 13] = [
+    let families: [&[Rule]; 14] = [
         loops::RULES,
         middlebox::RULES,
         dns::RULES,
@@ -33,6 +34,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         rcpt::RULES,
         peer::RULES,
         diag::RULES,
+        own::GENERAL,
     ];
     families.into_iter().flatten()
 }

@@ -42,6 +42,21 @@
 //! seen ok.test mx.ok.test 127.0.0.11 2 delivered, banner 220 mx    elsewhere, N seconds ago; words as below `try`, and:
 //!                                       configured, caps A B, name X, size N, content N MS, slowest MS,
 //!                                       clock SECONDS AHEAD
+//!
+//! A case about a client's visit begins with it:
+//! ```text
+//! visit inbound 127.0.1.10                listener and client; it was greeted at once and said QUIT
+//!   local 127.0.0.2:25                    (usual); proxy 10.0.0.1, awaits-proxy, helo out.test, user alice
+//!   lasted 2000                           milliseconds; not-greeted
+//!   first PROXY TCP4 …\r\n                 octets: `\r`, `\n`, `\xNN`; likewise early
+//!   reads 10 single 8
+//!   deal s@a.test: a@corp.test b@corp.test    a transaction; `taken 300` or `vanished` about the last one
+//!   refuse rcpt relaying-denied u@new.test 550 5.7.1 relaying denied    stage, why, recipient (- none), reply
+//!   command world                         of the last refusal
+//!   said client EHLO out.test
+//!   dns 10.1.0.127.in-addr.arpa PTR: NXDOMAIN     asked because of the client
+//!   closed                                or: quit, ours, silent 300000, broken WHY
+//! ```
 //! `try` lines begin a host; indented lines are about it. The gateway is gw.corp.test at 127.0.0.2 and 127.0.0.3, and
 //! listens on 127.0.0.2:25.
 
@@ -214,6 +229,20 @@ impl Scene {
 
     #[track_caller]
     fn read(&mut self, word: &str, rest: &str) {
+        if word == "visit" {
+            let (listener, client) = rest.split_once(' ').unwrap();
+            let listener: mail::Listener = serde::Deserialize::deserialize(word_of(listener)).unwrap();
+            let mut visit = Visit::new(listener, "127.0.0.2:25".parse().unwrap(), client.parse().unwrap(), NOW);
+            visit.greeted = Some(NOW);
+            visit.end = End::Quit;
+            self.visit = Some(visit);
+            return;
+        }
+        if let Some(visit) = &mut self.visit
+            && visited(visit, word, rest)
+        {
+            return;
+        }
         let attempt = &mut self.attempt;
         match word {
             "client" => {
@@ -282,6 +311,87 @@ impl Scene {
             }
         }
     }
+}
+
+#[track_caller]
+/// False: no word of a visit.
+fn visited(visit: &mut Visit, word: &str, rest: &str) -> bool {
+    match word {
+        "local" => visit.local = rest.parse().unwrap(),
+        "proxy" => visit.proxy = Some(rest.parse().unwrap()),
+        "awaits-proxy" => visit.proxy_awaited = true,
+        "helo" => rest.clone_into(&mut visit.helo),
+        "user" => visit.user = Some(rest.to_owned()),
+        "lasted" => visit.ended = Time(visit.started.ms() + rest.parse::<i64>().unwrap()),
+        "not-greeted" => visit.greeted = None,
+        "first" => visit.first = octets(rest),
+        "early" => visit.early = octets(rest),
+        "reads" => {
+            let (reads, single) = rest.split_once(" single ").unwrap();
+            (visit.reads, visit.single_octet_reads) = (reads.parse().unwrap(), single.parse().unwrap());
+        }
+        "deal" => {
+            let (sender, recipients) = rest.split_once(':').unwrap();
+            let accepted = recipients.split_whitespace().map(str::to_owned).collect();
+            visit.deals.push(mail::Deal { sender: sender.to_owned(), accepted, ..mail::Deal::default() });
+            visit.transactions += 1;
+        }
+        "taken" => {
+            let deal = visit.deals.last_mut().unwrap();
+            (deal.content, deal.taken, deal.size) = (true, true, rest.parse().unwrap());
+            visit.taken += 1;
+        }
+        "vanished" => visit.deals.last_mut().unwrap().content = true,
+        "refuse" => {
+            let parts: Vec<&str> = rest.splitn(4, ' ').collect();
+            if let (Some(deal), true) = (visit.deals.last_mut(), parts[2] != "-") {
+                deal.refused.push(RcptSaid { recipient: parts[2].to_owned(), reply: reply(parts[3]) });
+            }
+            visit.refusals.push(mail::Refusal {
+                at: NOW,
+                stage: Stage::deserialize_word(parts[0]),
+                reply: reply(parts[3]),
+                why: parts[1].trim_matches('-').to_owned(),
+                recipient: (parts[2] != "-").then(|| parts[2].to_owned()),
+                command: String::new(),
+                fault: None,
+            });
+        }
+        "command" => rest.clone_into(&mut visit.refusals.last_mut().unwrap().command),
+        "said" => {
+            let (speaker, text) = rest.split_once(' ').unwrap();
+            let speaker: mail::Speaker = serde::Deserialize::deserialize(word_of(speaker)).unwrap();
+            visit.commands += u32::from(speaker == mail::Speaker::Client);
+            visit.transcript.push(mail::Said { at: NOW, speaker, text: text.to_owned() });
+        }
+        "dns" => visit.dns.push(answer(rest)),
+        "quit" => visit.end = End::Quit,
+        "ours" => visit.end = End::Ours,
+        "closed" => visit.end = End::Closed,
+        "broken" => visit.end = End::Broken(rest.to_owned()),
+        "silent" => visit.end = End::TimedOut { waited_ms: rest.parse().unwrap() },
+        _ => return false,
+    }
+    true
+}
+
+/// `EHLO x\r\n`, `\x16\x03`.
+fn octets(text: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut rest = text;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        octets.extend_from_slice(before.as_bytes());
+        let (octet, length) = match escape.as_bytes()[0] {
+            b'r' => (b'\r', 1),
+            b'n' => (b'\n', 1),
+            b'x' => (u8::from_str_radix(&escape[1..3], 16).unwrap(), 3),
+            other => panic!("\\{other}"),
+        };
+        octets.push(octet);
+        rest = &escape[length..];
+    }
+    octets.extend_from_slice(rest.as_bytes());
+    octets
 }
 
 fn word_of(text: &str) -> serde::de::value::StrDeserializer<'_, serde::de::value::Error> {

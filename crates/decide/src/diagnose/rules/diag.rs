@@ -2,5 +2,7 @@
 
 use crate::diagnose::Rule;
 
+mod telnet_char_mode;
+
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[];
+pub(super) const RULES: &[Rule] = &[telnet_char_mode::RULE];

@@ -1,6 +1,17 @@
-//! Rules about own.
+//! What this gateway itself refuses, by its settings, its disk, its checks.
 
 use crate::diagnose::Rule;
 
+mod auth_required_on_mx;
+pub(super) mod mx;
+mod refused;
+mod relaying_denied;
+mod storage_low;
+mod storage_wrong_class;
+mod unknown_recipient;
+
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[];
+pub(super) const RULES: &[Rule] = &[storage_wrong_class::RULE, storage_low::RULE, auth_required_on_mx::RULE];
+
+/// What a refusal comes to where nothing more special is known: behind all other families.
+pub(super) const GENERAL: &[Rule] = &[unknown_recipient::RULE, relaying_denied::RULE, refused::RULE];

@@ -2,9 +2,19 @@
 
 use crate::diagnose::Rule;
 
+mod dot_stuffing;
+mod early_talker;
 mod helo_unresolvable;
+mod partial_rcpt;
 mod size_limit;
 mod utf8_required;
 
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[helo_unresolvable::RULE, size_limit::RULE, utf8_required::RULE];
+pub(super) const RULES: &[Rule] = &[
+    helo_unresolvable::RULE,
+    size_limit::RULE,
+    utf8_required::RULE,
+    early_talker::RULE,
+    dot_stuffing::RULE,
+    partial_rcpt::RULE,
+];
