@@ -365,7 +365,15 @@ fn only_ourselves(plan: &Plan, record: &Attempt, preference: u16) -> Outcome {
         return Outcome::Retry(status::DNS_FAILED.with(unknown.to_string()));
     }
     let met = record.tries.iter().find(|tried| tried.own_token);
-    let met = met.map(|tried| format!("{} [{}]:{}", tried.host, tried.address, tried.port)).unwrap_or_default();
+    let met = met.map(|tried| {
+        let address = SocketAddr::new(tried.address, tried.port);
+        if tried.host == tried.address.to_string() {
+            address.to_string()
+        } else {
+            format!("{} [{address}]", tried.host)
+        }
+    });
+    let met = met.unwrap_or_default();
     let domain = &plan.domain;
     Outcome::Bounce(status::LOOP.with(format!("{domain} → {met} ({}) → this gateway → {domain}", plan.rule)))
 }

@@ -6,5 +6,6 @@ mod accept;
 mod crash;
 mod deliver;
 mod gateway;
+mod loops;
 mod operate;
 mod tls;
