@@ -17,9 +17,16 @@ rule! {
 
 fn find(case: &Case<'_>) -> Answer {
     let Some(visit) = case.visit() else { return Answer::No };
-    // What has a rule of its own.
+    // What has rules of its own, which know better when they say nothing.
+    let others = [
+        &status::RELAYING_DENIED,
+        &status::NO_REVERSE_NAME,
+        &status::REVERSE_NAME_MISMATCH,
+        &status::HELO_UNRESOLVABLE,
+        &status::SENDER_DOMAIN_UNRESOLVABLE,
+    ];
     let kind = |refusal: &Refusal| {
-        status::TABLE.iter().find(|kind| kind.id == refusal.why && kind.id != status::RELAYING_DENIED.id)
+        status::TABLE.iter().find(|kind| kind.id == refusal.why && others.iter().all(|other| other.id != kind.id))
     };
     let found = visit.refusals.iter().rev().find_map(|refusal| Some((refusal, kind(refusal)?)));
     let Some((refusal, kind)) = found else { return Answer::No };
