@@ -98,11 +98,14 @@ fn answer(message: &Received, from: &str, hostname: &str, number: usize) -> Stri
         text.split("\r\n").take_while(|line| !line.is_empty()).find(begins).map(|line| line[name.len()..].trim())
     };
     let about = field("message-id:").unwrap_or_default();
-    let references = field("references:").unwrap_or_default();
+    // RFC 5322 3.6.4 lets References grow for ever; real programs keep the last few.
+    let known = text.split_whitespace().filter(|word| word.starts_with("<answer.") && word.ends_with('>'));
+    let known: Vec<&str> = known.collect();
+    let references = known[known.len().saturating_sub(5)..].join("\r\n ");
     let subject = field("subject:").unwrap_or_default();
     format!(
         "From: <{from}>\r\nTo: <{}>\r\nSubject: Re: {subject}\r\nDate: {}\r\nMessage-ID: <answer.{number}.{}@{hostname}>\r\n\
-         In-Reply-To: {about}\r\nReferences: {references} {about}\r\n\r\nI am out of office.\r\n",
+         In-Reply-To: {about}\r\nReferences: {references}\r\n {about}\r\n\r\nI am out of office.\r\n",
         message.sender,
         date::rfc5322(date::now_s()),
         from.replace('@', "."),

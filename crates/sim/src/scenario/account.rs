@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
@@ -82,7 +83,7 @@ impl Stage {
                 Place::Queue => entry.as_ref().map(Entry::findings).unwrap_or_default(),
                 Place::Audit => self.in_audit(step.recipient.as_deref(), step.client.as_deref()).await?,
                 Place::Identity => self.ask(&["identity", "--json"]).await?,
-                _ => self.ask(&["incidents", "--json"]).await?,
+                _ => self.in_incidents(step.recipient.as_deref().or(step.client.as_deref())).await?,
             };
         }
         let state = entry.as_ref().map_or_else(|| "gone".to_owned(), Entry::state);
@@ -122,10 +123,25 @@ impl Stage {
     async fn searched(&self, client: &str) -> Vec<String> {
         let args = ["audit", "search", client, "--json"].map(str::to_owned);
         let Ok(output) = self.program.run(&self.config, &args, COMMAND_MAX).await else { return Vec::new() };
-        let Ok(serde_json::Value::Array(rows)) = serde_json::from_slice(&output.stdout) else { return Vec::new() };
+        let Ok(Value::Array(rows)) = serde_json::from_slice(&output.stdout) else { return Vec::new() };
         let mut ids: Vec<String> = rows.iter().filter_map(|row| Some(row.get("id")?.as_str()?.to_owned())).collect();
         ids.dedup();
         ids
+    }
+
+    /// The findings of incidents; if somebody is named, only of those that concern him.
+    async fn in_incidents(&self, who: Option<&str>) -> Result<Vec<Finding>, String> {
+        let args = ["incidents", "--json"].map(str::to_owned);
+        let output = self.program.run(&self.config, &args, COMMAND_MAX).await?;
+        let Ok(Value::Array(mut incidents)) = serde_json::from_slice(&output.stdout) else { return Ok(Vec::new()) };
+        let concerns = |incident: &Value, who: &str| {
+            let named = incident.get("recipients").and_then(Value::as_array);
+            let same = |name: &Value| name.as_str().is_some_and(|name| name.eq_ignore_ascii_case(who));
+            // A gateway that does not say whom an incident concerns is taken at its word.
+            named.is_none_or(|named| named.iter().any(same))
+        };
+        incidents.retain(|incident| who.is_none_or(|who| concerns(incident, who)));
+        Ok(Finding::all(&Value::Array(incidents)))
     }
 
     /// The findings in what a command prints. A gateway that does not know the command has none.

@@ -107,7 +107,8 @@ impl Lab {
         for (name, text) in &scenario.files {
             write(name, text)?;
         }
-        if scenario.settings.contains("{folder}") || scenario.host.contains("{folder}") {
+        let named = |text: &String| text.contains("{folder}");
+        if named(&scenario.settings) || named(&scenario.host) || scenario.env.values().any(named) {
             let authority = Authority::get()?;
             let (ec, rsa) = (authority.issue("gw.corp.test", false)?, authority.issue("gw.corp.test", true)?);
             write("ca.pem", authority.certificate())?;

@@ -69,6 +69,12 @@ pub struct Scenario {
     pub views: Vec<ViewPart>,
     #[serde(default, rename = "proxy")]
     pub proxies: Vec<ProxyPart>,
+    /// Environment variables of the gateway.
+    #[serde(default)]
+    pub env: std::collections::BTreeMap<String, String>,
+    /// The gateway may start without being well: `/healthz` need not say 200.
+    #[serde(default)]
+    pub unwell: bool,
     /// A hosts file for the gateway.
     #[serde(default)]
     pub hosts: String,

@@ -100,7 +100,7 @@ impl Stage {
         lab.write_config(scenario, folder.path())?;
         let host = config::host(&scenario.host)?;
         let config = folder.path().join("gatepost.toml");
-        let gateway = Gateway::new(program.clone(), config.clone(), config::control(&host));
+        let gateway = Gateway::new(program.clone(), config.clone(), config::control(&host)).with(scenario);
         Ok(Self {
             scenario: scenario.clone(),
             lab,

@@ -154,7 +154,7 @@ fn content(step: &Send, number: usize) -> String {
         format!(
             "From: <{}>\r\nTo: <{}>\r\nSubject: sim {number}\r\nDate: Sat, 1 Jan 2000 00:00:00 +0000\r\nMessage-ID: <sim.{number}@{}>\r\n\r\nHello.\r\n",
             step.from,
-            step.to.all().join(">, <"),
+            step.to.all().join(">,\r\n <"),
             client_name(step.source),
         )
     });
