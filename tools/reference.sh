@@ -1,5 +1,6 @@
 #!/bin/bash
-# Writes docs/book/reference-settings.md and docs/book/reference-statuses.md from what the program says of itself.
+# Writes docs/book/reference-settings.md, reference-statuses.md and reference-findings.md from what the program says of
+# itself.
 #
 #   tools/reference.sh [--check] [GATEPOST]     GATEPOST: the binary; target/debug/gatepost if left out
 #
@@ -23,6 +24,7 @@ trap 'rm -rf "$out"' EXIT
 "$gatepost" --json settings reference > "$out/settings.json"
 "$gatepost" --json statuses > "$out/statuses.json"
 "$gatepost" statuses > "$out/statuses.txt"
+"$gatepost" --json explain --all > "$out/findings.json"
 
 python3 - "$out" <<'PYTHON'
 import json, re, sys
@@ -103,12 +105,35 @@ def statuses():
     return "\n".join(lines)
 
 
-for name, text in [("settings", settings()), ("statuses", statuses())]:
+FAMILIES = {"loop": "Mail loops", "middlebox": "Firewalls and proxies that change the conversation", "dns": "DNS", "net": "The network",
+            "tls": "TLS", "own": "This gateway's own resources and policy", "policy": "This gateway's policy", "route": "Domains and routes",
+            "env": "Senders", "content": "The message itself", "smtp": "The conversation", "rcpt": "Recipients", "peer": "The other side's policy",
+            "diag": "Not a fault", "mtasts": "MTA-STS", "auth": "SPF, DKIM, DMARC"}
+
+
+def findings():
+    lines = ["# Findings: reference", "", BY,
+             "Every cause that the gateway can name. `gatepost explain ID` prints the same page. How to read a finding:",
+             "[diagnosis.md](diagnosis.md).", ""]
+    pages = {}
+    for page in json.loads((OUT / "findings.json").read_text()):
+        pages.setdefault(page["cause"].split(".")[0], []).append(page)
+    for family, page_list in pages.items():
+        lines += [f"## {FAMILIES.get(family, family)}", ""]
+        for page in page_list:
+            text = [line[1:] if line.startswith(" ") else line for line in page["manual"].rstrip().split("\n")]
+            title = next((line for line in text if line.strip()), "").lstrip("# ")
+            rest = text[text.index(next(line for line in text if line.strip())) + 1:]
+            lines += [f"### {page['cause']}", "", f"**{title}**", ""] + [line for line in rest] + [""]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+for name, text in [("settings", settings()), ("statuses", statuses()), ("findings", findings())]:
     (OUT / f"reference-{name}.md").write_text(text.rstrip("\n") + "\n")
 PYTHON
 
 stale=0
-for page in reference-settings.md reference-statuses.md; do
+for page in reference-settings.md reference-statuses.md reference-findings.md; do
     if [ -z "$check" ]; then
         cp "$out/$page" "docs/book/$page"
     elif ! diff -u "docs/book/$page" "$out/$page"; then

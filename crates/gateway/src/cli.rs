@@ -90,8 +90,11 @@ enum Command {
     /// The manual page of a finding or a status, or what an SMTP reply or log line means
     Explain {
         /// dns.mx_target_missing, no-banner, '450 4.7.1 …', or a line of a log
-        #[arg(required = true, num_args = 1.., allow_hyphen_values = true)]
+        #[arg(required_unless_present = "all", num_args = 1..)]
         text: Vec<String>,
+        /// Every finding that there is
+        #[arg(long)]
+        all: bool,
     },
     /// What is wrong now: stuck mail and refusals grouped by cause, with extent, since when, what changed, what to do
     Incidents,
@@ -311,7 +314,8 @@ impl Cli {
             }
             Command::Statuses => return Ok(show::statuses(json)),
             Command::Password => return hash(),
-            Command::Explain { text } => {
+            Command::Explain { all: true, .. } => return Ok(explain::print_all(json)),
+            Command::Explain { text, .. } => {
                 let page = explain::explain(&text.join(" "))?;
                 match json {
                     true => println!("{page}"),

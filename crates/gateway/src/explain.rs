@@ -391,6 +391,17 @@ pub(crate) fn print_incidents(value: &Value) {
     }
 }
 
+/// Prints all manual pages.
+pub(crate) fn print_all(as_json: bool) -> std::process::ExitCode {
+    let pages: Vec<Value> =
+        decide::diagnose::rules::all().map(|rule| json!({ "cause": rule.cause, "manual": rule.manual })).collect();
+    match as_json {
+        true => println!("{}", Value::Array(pages)),
+        false => pages.iter().for_each(print_page),
+    }
+    std::process::ExitCode::SUCCESS
+}
+
 /// Prints the answer to `explain`.
 pub(crate) fn print_page(value: &Value) {
     if let Some(manual) = value["manual"].as_str() {
