@@ -12,6 +12,7 @@
 //! RFC 5321 5.1 asks to try the hosts in turn until one takes the mail. A 4xx to one recipient or to the content is an
 //! answer about this mail, not about this host: the next host would be asked the same (and a greylisting one tricked).
 
+use crate::diagnose::words::{self, Topic};
 use mail::{Failure, Reply, Stage, Status, status};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -76,11 +77,44 @@ fn is_loop(status: &Status) -> bool {
     status.host.is_none() && (enhanced.class, enhanced.subject, enhanced.detail) == (class, subject, detail)
 }
 
-/// RFC 5321 4.5.3.1.10: a 552 that means too many recipients counts as 452. Of other 552 (mailbox full) it does not.
+/// RFC 5321 4.5.3.1.10: a 552 that means too many recipients counts as 452, and so does any 5xx that says so. Of other 552
+/// (mailbox full) it does not.
 fn is_too_many_recipients(status: &Status) -> bool {
-    let says_so = (status.enhanced.subject, status.enhanced.detail) == (5, 3)
-        || status.text.to_ascii_lowercase().contains("too many recipients");
-    status.code == 552 && says_so
+    status.is_permanent() && is_recipient_limit(&words_of(status))
+}
+
+/// An answer to RCPT that means: not in this transaction, for it has its number of recipients. After recipients that were
+/// accepted in the same transaction the rest may follow in another one at once (RFC 5321 4.5.3.1.10).
+pub fn is_recipient_limit(reply: &Reply) -> bool {
+    let enhanced = reply.enhanced.map(|status| (status.subject, status.detail));
+    match (reply.code, enhanced) {
+        (_, Some((5, 3))) => true,
+        // A bare 452 may be about storage as well; then the next transaction will say so to its first recipient.
+        (452, None) => true,
+        _ => words::topics(reply).first() == Some(&Topic::Recipients),
+    }
+}
+
+/// A refusal of the connection because there are too many of ours; `others`: there are others to the same address.
+pub fn is_connection_limit(failure: &Failure, others: bool) -> bool {
+    let status = &failure.status;
+    if status.host.is_none() || !matches!(failure.stage, Stage::Banner | Stage::Ehlo) {
+        return false;
+    }
+    let about = words::topics(&words_of(status));
+    // A 421 without a reason, while the same host serves us on another connection.
+    let is_unexplained = status.code == 421 && about.iter().all(|topic| matches!(topic, Topic::Busy | Topic::Rate));
+    others && (about.first() == Some(&Topic::Connections) || is_unexplained)
+}
+
+/// A peer's refusal that is about the reverse DNS of our address.
+pub fn is_about_reverse_dns(failure: &Failure) -> bool {
+    let status = &failure.status;
+    status.host.is_some() && words::topics(&words_of(status)).first() == Some(&Topic::ReverseDns)
+}
+
+fn words_of(status: &Status) -> Reply {
+    Reply { code: status.code, enhanced: Some(status.enhanced), lines: vec![status.text.clone()] }
 }
 
 #[cfg(test)]
@@ -189,6 +223,26 @@ mod tests {
             "bounce 552 5.2.2 [mx.test] mailbox full",
             "bounce 552 5.2.2 [mx.test] mailbox full",
         );
+    }
+
+    #[test]
+    fn a_limit_of_recipients_is_told_from_other_refusals() {
+        let is_limit = |reply: &str| is_recipient_limit(&Reply::parse(&[reply]).unwrap());
+        assert!(is_limit("452 4.5.3 too many recipients") && is_limit("552 5.5.3 no more") && is_limit("452 enough"));
+        assert!(is_limit("550 too many recipients for one message"));
+        assert!(
+            !is_limit("452 4.3.1 out of storage") && !is_limit("552 5.2.2 mailbox full") && !is_limit("450 4.2.0 x")
+        );
+    }
+
+    #[test]
+    fn a_limit_of_connections_needs_others() {
+        let at_banner = |reply: &str| Failure::remote(Stage::Banner, "mx.test", &Reply::parse(&[reply]).unwrap());
+        let busy = at_banner("421 4.3.2 too many connections from 192.0.2.1");
+        assert!(is_connection_limit(&busy, true) && !is_connection_limit(&busy, false));
+        assert!(is_connection_limit(&at_banner("421 4.3.2 try later"), true));
+        assert!(!is_connection_limit(&at_banner("421 4.7.1 listed at bl.test, blocked"), true));
+        assert!(!is_connection_limit(&at_banner("554 5.7.1 no"), true));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::outcome::{self, Fate};
-use crate::queue::{AddressSeat, Contact};
+use crate::queue::{AddressSeat, Contact, Key};
 use crate::stream::Stream;
 use decide::outcome::Outcome;
 use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
@@ -14,6 +14,7 @@ use mail::{
 };
 use rustls::pki_types::ServerName;
 use smtp::client::{self, Capabilities, Client, Closed, Event, MessagePlan};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ const PIECE: usize = 65_536;
 const SMALL: u64 = 65_536;
 /// Recipients that a record names.
 const NAMED_MAX: usize = 100;
+/// Tries that a record holds: many transactions with one host are told by the first and the last ones.
+const TRIES_MAX: usize = 20;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
 /// A peer that does not answer QUIT keeps nobody waiting.
 const QUIT_MAX: Duration = Duration::from_secs(5);
@@ -57,7 +60,7 @@ struct Link {
     idle_since: Option<Time>,
     /// Of the message under way or just ended, in the order of the plan.
     recipients: Vec<String>,
-    _seat: AddressSeat,
+    seat: AddressSeat,
 }
 
 /// What a recipient's last answer was.
@@ -77,7 +80,35 @@ struct Sent {
     closing: bool,
 }
 
+/// What came of carrying a message over a link.
+struct Carry {
+    /// The link cannot be used again.
+    closing: bool,
+    /// The peer took some recipients and hung up: it may take the others on a new connection.
+    again: bool,
+}
+
+impl Answered {
+    /// The peer took the message for this recipient.
+    fn is_taken(&self) -> bool {
+        matches!(self, Answered::Reply(Stage::FinalReply, reply) if reply.is_positive())
+    }
+}
+
 impl Sent {
+    /// Takes out the recipients (and their answers) that were beyond the peer's limit for one transaction. None, if nothing of
+    /// the transaction was taken: then another one would be refused as well.
+    fn over_the_limit(&mut self, batch: &mut Vec<usize>) -> Vec<usize> {
+        if !self.answers.iter().any(Answered::is_taken) {
+            return Vec::new();
+        }
+        let is_over = |answer: &Answered| matches!(answer, Answered::Reply(Stage::Rcpt, reply) if decide::outcome::is_recipient_limit(reply));
+        let pairs = batch.drain(..).zip(std::mem::take(&mut self.answers));
+        let (over, within): (Vec<_>, Vec<_>) = pairs.partition(|(_, answer)| is_over(answer));
+        (*batch, self.answers) = within.into_iter().unzip();
+        over.into_iter().map(|(at, _)| at).collect()
+    }
+
     /// How it failed, if it did for anybody: the connection's failure, else the first refusal.
     fn failure(&self, host: &str) -> Option<Failure> {
         let refused = |answer: &Answered| match answer {
@@ -183,19 +214,53 @@ pub(crate) async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output
 pub(crate) async fn courier(core: Arc<Core>, destination: String) {
     let mut link: Option<Box<Link>> = None;
     while let Some(delivery) = core.queue.take(&core, &destination).await {
+        let mut carried = Carried::new(&core, &destination, &delivery);
         match Box::pin(attempt(&core, &mut link, &delivery)).await {
             Some((fates, attempt)) => {
+                carried.is_safe = true;
                 let contact = contact(&attempt);
                 outcome::settle(&core, delivery, fates, attempt).await;
                 core.queue.attempted(&core, &destination, contact);
             }
             None => {
+                carried.is_safe = true;
                 quit(link.take()).await;
-                return core.queue.give_back(&destination, delivery);
+                return core.queue.give_back(&destination, &delivery);
             }
         }
     }
     quit(link).await;
+}
+
+/// The delivery in a courier's hands. Should the courier break down (a panic), its lane and its destination go on.
+struct Carried {
+    core: Arc<Core>,
+    destination: String,
+    lane: String,
+    key: Key,
+    is_safe: bool,
+}
+
+impl Carried {
+    fn new(core: &Arc<Core>, destination: &str, delivery: &Delivery) -> Carried {
+        Carried {
+            core: core.clone(),
+            destination: destination.to_owned(),
+            lane: delivery.lane.clone(),
+            key: delivery.key(),
+            is_safe: false,
+        }
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if !self.is_safe {
+            let fields = serde_json::json!({ "what": "a courier broke down; its delivery is tried again in a minute" });
+            self.core.record(self.key.0, "alert", fields);
+            self.core.queue.abandoned(&self.destination, &self.lane, self.key);
+        }
+    }
 }
 
 /// What the attempt says of the destination: a host spoke, none could be talked to, or none was dialled.
@@ -246,20 +311,16 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
         delivery.recipients.iter().take(NAMED_MAX).map(|recipient| recipient.address.to_string()).collect();
     let mut fates: Vec<Fate> = delivery.recipients.iter().map(|recipient| unlisted(&in_force, recipient)).collect();
     let mut pending: Vec<usize> = (0..fates.len()).filter(|&at| fates[at].outcome.is_none()).collect();
-    if link.as_ref().is_some_and(|open| open.is_dead()) {
-        *link = None;
+    let recipients = pending.len();
+    record.tries = core.queue.turned_away(delivery.key());
+    // A connection that died while it was idle says nothing about this message: begin anew.
+    if let Some(failure) = link.as_mut().and_then(|open| open.died_idle()) {
+        link.take().map(|mut dead| dead.note_unsaid(&mut record, failure));
     }
     if let Some(open) = link.as_mut().filter(|_| !pending.is_empty()) {
         open.way = (record.via, record.rule.clone());
-        let sent = open.send(core, &in_force, delivery, &pending).await;
-        // A connection that died while it was idle says nothing about this message: begin anew.
-        let stale =
-            sent.broken.as_ref().is_some_and(|failure| failure.stage <= Stage::Mail && !failure.maybe_delivered);
-        if !stale {
-            open.note(&mut record, sent.failure(&open.tried.host));
-            take(&mut fates, &mut pending, sent.answers, &open.tried.host, open.offers.dsn);
-        }
-        if sent.closing {
+        let carried = open.carry(core, &in_force, delivery, &mut fates, &mut pending, &mut record, false).await;
+        if carried.closing {
             *link = None;
         }
     }
@@ -276,12 +337,11 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
             pending.drain(..).for_each(|at| fates[at].outcome = Some(outcome.clone()));
         }
         let mut full = 0;
-        let candidates = route.candidates.iter().take(HOSTS_MAX);
+        let before = record.tries.len();
+        let mut crowded = Vec::new();
+        let mut candidates: VecDeque<&Candidate> = route.candidates.iter().take(HOSTS_MAX).collect();
         let mut own: Option<u16> = None;
-        for candidate in candidates.clone() {
-            if pending.is_empty() {
-                break;
-            }
+        while let Some(candidate) = candidates.pop_front().filter(|_| !pending.is_empty()) {
             // RFC 5321 5.1: we ourselves, and every MX that is not better.
             if own.is_some_and(|own| candidate.preference >= own) && matches!(plan.way, Way::Mx { .. }) {
                 record.dropped.push(Dropped {
@@ -292,6 +352,7 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
                 });
                 continue;
             }
+            let has_ipv4 = candidates.iter().any(|other| other.address.is_ipv4());
             let opened = match connect(core, &in_force, &plan, candidate).await {
                 Opened::InTheClear(tried, open) => {
                     record.tries.push(*tried);
@@ -311,26 +372,37 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
                     });
                     record.tries.push(*tried);
                 }
+                Opened::Crowded(number, tried) => {
+                    full += 1;
+                    core.queue.crowded(delivery.key(), number, &tried);
+                    crowded.push(*tried);
+                }
                 Opened::Failed(tried) => {
                     let failure = tried.failure.clone();
                     record.tries.push(*tried);
                     let Some(failure) = failure else { continue };
                     let answers = vec![Answered::Failure(failure); pending.len()];
-                    take(&mut fates, &mut pending, answers, &candidate.host, false);
+                    take(&mut fates, &mut pending, answers, &candidate.host, false, false);
                 }
                 Opened::Link(mut open) | Opened::InTheClear(_, mut open) => {
                     open.failed_before = failed_hosts(&record);
                     open.way = (record.via, record.rule.clone());
-                    let sent = open.send(core, &in_force, delivery, &pending).await;
-                    open.note(&mut record, sent.failure(&candidate.host));
-                    take(&mut fates, &mut pending, sent.answers, &candidate.host, open.offers.dsn);
-                    *link = (!sent.closing).then_some(open);
+                    let other_family = candidate.address.is_ipv6() && has_ipv4;
+                    let carried = open
+                        .carry(core, &in_force, delivery, &mut fates, &mut pending, &mut record, other_family)
+                        .await;
+                    *link = (!carried.closing).then_some(open);
+                    if carried.again {
+                        candidates.push_front(candidate);
+                    }
                 }
             }
         }
-        if full > 0 && record.tries.iter().all(|tried| tried.own_token) {
+        let is_untried = record.tries[before..].iter().all(|tried| tried.own_token) && pending.len() == recipients;
+        if full > 0 && is_untried {
             return None;
         }
+        record.tries.splice(before..before, crowded);
         for at in pending {
             if let (Some(preference), None) = (own, &fates[at].last) {
                 fates[at].outcome = Some(only_ourselves(&plan, &record, preference));
@@ -396,8 +468,16 @@ fn unlisted(in_force: &InForce, recipient: &mail::Recipient) -> Fate {
     fate
 }
 
-/// Books the outcomes of the pending recipients; those who need another host stay pending.
-fn take(fates: &mut [Fate], pending: &mut Vec<usize>, answers: Vec<Answered>, host: &str, dsn: bool) {
+/// Books the outcomes of the pending recipients; those who need another host stay pending. `other_family`: this was our IPv6
+/// address, and a host is left that we reach from the IPv4 one, which may have the name that this one lacks.
+fn take(
+    fates: &mut [Fate],
+    pending: &mut Vec<usize>,
+    answers: Vec<Answered>,
+    host: &str,
+    dsn: bool,
+    other_family: bool,
+) {
     let mut left = Vec::new();
     for (at, answer) in pending.drain(..).zip(answers) {
         let (outcome, failure) = match answer {
@@ -406,8 +486,14 @@ fn take(fates: &mut [Fate], pending: &mut Vec<usize>, answers: Vec<Answered>, ho
             }
             Answered::Failure(failure) => (decide::outcome::of_failure(&failure), failure),
         };
+        let is_nameless = other_family && decide::outcome::is_about_reverse_dns(&failure);
         match outcome {
-            Outcome::NextHost => {
+            Outcome::Delivered => {
+                fates[at].outcome = Some(Outcome::Delivered);
+                fates[at].host = host.to_owned();
+                fates[at].dsn_passed_on = dsn;
+            }
+            outcome if is_nameless || outcome == Outcome::NextHost => {
                 fates[at].last = Some(failure);
                 left.push(at);
             }
@@ -426,15 +512,15 @@ fn several(record: &Attempt, last: Outcome) -> Outcome {
     if matches!(last, Outcome::Bounce(_)) {
         return last;
     }
-    let failures: Vec<String> = record
-        .tries
-        .iter()
+    // A connection that died while it was idle tells nothing.
+    let tries = || record.tries.iter().filter(|tried| tried.reused_after_ms.is_none());
+    let failures: Vec<String> = tries()
         .filter_map(|tried| {
             tried.failure.as_ref().map(|failure| format!("{} ({}): {}", tried.host, tried.address, failure.status))
         })
         .collect();
     let unreachable = |tried: &HostTry| tried.failure.as_ref().is_some_and(|failure| failure.stage <= Stage::Banner);
-    if failures.len() > 1 && record.tries.iter().all(unreachable) {
+    if failures.len() > 1 && tries().all(unreachable) {
         return Outcome::Retry(status::NO_HOST_REACHED.with(failures.join("; ")));
     }
     last
@@ -449,6 +535,8 @@ enum Opened {
     Own(Box<HostTry>),
     /// The address has its limit of connections already.
     Full,
+    /// It refused this connection, the so many-th, because of the others.
+    Crowded(u32, Box<HostTry>),
 }
 
 /// Connects and speaks until the peer is ready for mail. When TLS is only offered and fails, once more in the clear.
@@ -504,7 +592,7 @@ async fn open(
     let (source, ehlo) = source(in_force, candidate.address);
     tried.source = source;
     tried.ehlo = ehlo.clone();
-    tried.connections = core.queue.connections(candidate.address.ip());
+    tried.connections = seat.number;
     let dialled = dial(candidate.address, source, settings.timeouts.connect).await;
     let milliseconds = u32::try_from(now().since(tried.started).as_millis()).unwrap_or(u32::MAX);
     let socket = match dialled {
@@ -543,7 +631,7 @@ async fn open(
         failed_before: Vec::new(),
         idle_since: None,
         recipients: Vec::new(),
-        _seat: seat,
+        seat,
     };
     let ready = link.until_ready(core, &settings.timeouts).await;
     if link.is_own(core) {
@@ -561,7 +649,12 @@ async fn open(
             link.offers = offers;
             Opened::Link(Box::new(link))
         }
-        Err(failure) => Opened::Failed(Box::new(link.facts(Some(failure)))),
+        Err(failure) => {
+            let others = core.queue.connections(candidate.address.ip()) > 1;
+            let is_crowded = decide::outcome::is_connection_limit(&failure, others);
+            let tried = Box::new(link.facts(Some(failure)));
+            if is_crowded { Opened::Crowded(link.seat.number, tried) } else { Opened::Failed(tried) }
+        }
     }
 }
 
@@ -618,11 +711,88 @@ pub(crate) async fn dial(
 }
 
 impl Link {
-    /// Whether the peer hung up, or said something unasked (421, mostly), while the connection was idle.
-    fn is_dead(&self) -> bool {
-        let Some(Stream::Plain(socket)) = &self.stream else { return self.stream.is_none() };
-        let mut octet = [0; 1];
-        !matches!(socket.try_read(&mut octet), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    /// Whether the peer hung up, or said something unasked (421, mostly), while the connection was idle. (In TLS, sending the
+    /// next message shows it.)
+    fn died_idle(&mut self) -> Option<Failure> {
+        let Some(Stream::Plain(socket)) = &self.stream else { return None };
+        match socket.try_read(&mut self.buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) => self.ended(End::Broken(error.to_string()), Closed::Error(error.to_string())),
+            Ok(0) => self.ended(End::Closed, Closed::Eof),
+            Ok(length) => self.client.receive(&self.buffer[..length], now()),
+        }
+        let mut events = std::iter::from_fn(|| self.client.next());
+        let failure = events.find_map(|event| if let Event::Failed(failure) = event { Some(failure) } else { None });
+        // Half a reply: no more is needed to know that this connection is not for us.
+        let unasked = || Failure::new(Stage::Mail, Culprit::Them, status::CLOSED.with("unasked words while idle"));
+        Some(failure.unwrap_or_else(unasked))
+    }
+
+    /// Carries the message to the pending recipients, in as many transactions as the peer's limit of recipients asks for. Those
+    /// who need another host stay pending.
+    #[expect(clippy::too_many_arguments, reason = "what an attempt consists of")]
+    async fn carry(
+        &mut self,
+        core: &Arc<Core>,
+        in_force: &InForce,
+        delivery: &Delivery,
+        fates: &mut [Fate],
+        pending: &mut Vec<usize>,
+        record: &mut Attempt,
+        other_family: bool,
+    ) -> Carry {
+        let host = self.tried.host.clone();
+        let is_reused = self.idle_since.is_some();
+        let mut carry = Carry { closing: false, again: false };
+        let mut left = Vec::new();
+        let (mut unable, mut waiting) = self.by_ability(delivery, std::mem::take(pending));
+        let (mut is_first, mut has_progressed) = (true, false);
+        while !waiting.is_empty() && !carry.closing {
+            // RFC 9422: what the peer announces; or what it has shown.
+            let rest = waiting.split_off(waiting.len().min(self.offers.rcpt_max.unwrap_or(usize::MAX)));
+            let mut batch = std::mem::replace(&mut waiting, rest);
+            let mut sent = self.send(core, in_force, delivery, &batch).await;
+            carry.closing = sent.closing;
+            let is_early =
+                sent.broken.as_ref().is_some_and(|failure| failure.stage <= Stage::Mail && !failure.maybe_delivered);
+            // A connection that died while it was idle, or between two transactions, says nothing about these recipients.
+            if is_early && (is_first && is_reused || has_progressed) {
+                self.note(record, sent.broken);
+                waiting.splice(..0, batch);
+                break;
+            }
+            is_first = false;
+            let over = sent.over_the_limit(&mut batch);
+            if !over.is_empty() {
+                self.offers.rcpt_max = Some(batch.len().max(1));
+            }
+            has_progressed |= sent.answers.iter().any(Answered::is_taken);
+            self.note(record, sent.failure(&host));
+            take(fates, &mut batch, sent.answers, &host, self.offers.dsn, other_family);
+            left.append(&mut batch);
+            waiting.splice(..0, over);
+        }
+        carry.again = has_progressed && !waiting.is_empty();
+        left.append(&mut waiting);
+        if let Some(&first) = unable.first() {
+            let lacking = |at: usize| {
+                let what = format!("{host}, and {} needs it", delivery.recipients[at].address);
+                Failure::new(Stage::Mail, Culprit::Them, status::NEEDS_SMTPUTF8.with(what))
+            };
+            let answers = unable.iter().map(|&at| Answered::Failure(lacking(at))).collect();
+            self.note_unsaid(record, lacking(first));
+            take(fates, &mut unable, answers, &host, false, false);
+            left.append(&mut unable);
+        }
+        left.sort_unstable();
+        *pending = left;
+        carry
+    }
+
+    /// Recipients whose address this peer cannot take, for lack of SMTPUTF8, and the others: one must not stop the mail of all.
+    fn by_ability(&self, delivery: &Delivery, pending: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+        let is_beyond = |at: &usize| !self.offers.smtputf8 && delivery.recipients[*at].address.is_international();
+        pending.into_iter().partition(is_beyond)
     }
 
     /// Whether the greeting is one of our own.
@@ -700,11 +870,14 @@ impl Link {
             sender: envelope.sender.clone(),
             recipients: pending.iter().map(|&at| delivery.recipients[at].clone()).collect(),
             body: envelope.body,
-            smtputf8: envelope.smtputf8,
+            // RFC 6531 3.6: a flag that nothing needs must not stop the mail at a peer without the extension.
+            smtputf8: envelope.smtputf8 && (self.offers.smtputf8 || !has_ascii_header(&content)),
             size: delivery.message.size,
             ret: envelope.ret,
             envid: envelope.envid.clone(),
-            small: delivery.message.size <= SMALL,
+            // With the whole message in one write, a connection that died meanwhile would leave it open whether it was taken.
+            small: delivery.message.size <= SMALL
+                && self.idle_since.is_none_or(|since| now().since(since) < Duration::from_millis(500)),
         };
         self.sent += 1;
         core.loops.carry(self.carried(delivery, &plan));
@@ -906,8 +1079,36 @@ impl Link {
     /// Adds what was said since the last message to the record.
     fn note(&mut self, record: &mut Attempt, failure: Option<Failure>) {
         let tried = self.facts(failure);
+        if record.tries.len() >= TRIES_MAX {
+            record.tries.pop();
+        }
         record.tries.push(tried);
     }
+
+    /// Likewise, though nothing was said for this message.
+    fn note_unsaid(&mut self, record: &mut Attempt, failure: Failure) {
+        self.tried.reused_after_ms =
+            self.idle_since.map(|since| u64::try_from(now().since(since).as_millis()).unwrap_or(u64::MAX));
+        let tried = HostTry {
+            mail_reply: None,
+            rcpt: Vec::new(),
+            data_reply: None,
+            final_reply: None,
+            content_sent: 0,
+            ..self.facts(Some(failure))
+        };
+        record.tries.push(tried);
+    }
+}
+
+/// Whether the message's own header is ASCII; if that cannot be told, no.
+fn has_ascii_header(content: &store::Content) -> bool {
+    if let Some(memory) = content.memory() {
+        return memory[..mail::header_end(memory)].is_ascii();
+    }
+    let mut start = vec![0; PIECE];
+    let read = tokio::task::block_in_place(|| content.read_at(0, &mut start));
+    read.is_ok_and(|length| start[..mail::header_end(&start[..length])].is_ascii())
 }
 
 /// How long each stage may take.

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::deliver;
 use decide::retry;
 use decide::settings::Mode;
-use mail::{AuditId, Time};
+use mail::{AuditId, HostTry, Time};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,8 +37,16 @@ const CONNECTIONS_BEYOND: u32 = 10;
 const FORGET: Duration = Duration::from_secs(3600);
 /// Failures in a row after which a destination counts as down; one alone may be chance.
 const DOWN_AFTER: u32 = 2;
+/// How long a host that refused one connection more is given no more than worked; then its limit is tried anew.
+const CROWDED: Duration = Duration::from_secs(300);
+/// Deliveries that find every connection taken are looked at again after so long.
+const FULL_WAIT: Duration = Duration::from_secs(1);
+/// After a courier broke down, what it carried waits so long: the same may break the next one.
+const ABANDONED_WAIT: Duration = Duration::from_secs(60);
+/// Refused tries that are kept for a delivery's record.
+const TURNED_AWAY_MAX: usize = 3;
 
-type Key = (AuditId, u32);
+pub(crate) type Key = (AuditId, u32);
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -51,6 +59,10 @@ struct State {
     destinations: HashMap<String, Destination>,
     couriers: u32,
     addresses: HashMap<IpAddr, u32>,
+    /// Addresses that refused one connection more: so many, until then.
+    crowded: HashMap<IpAddr, (u32, Time)>,
+    /// Tries that such an address refused, of deliveries that wait for a free connection: for the record of their attempt.
+    turned_away: HashMap<Key, Vec<HostTry>>,
     /// Being attempted, in whatever lane: an order may have moved the row meanwhile.
     flying: HashSet<Key>,
     /// Goes up with each order and each change of settings: what was read before may be held, deleted or moved by now.
@@ -143,6 +155,8 @@ impl Drop for Reserved {
 pub(crate) struct AddressSeat {
     core: Arc<Core>,
     address: IpAddr,
+    /// Connections to the address when it was taken, this one included.
+    pub(crate) number: u32,
 }
 
 impl Drop for AddressSeat {
@@ -271,22 +285,9 @@ impl Queue {
     }
 
     /// A courier ends although there may be work (its connection limit is reached): another may come at the next tick.
-    pub(crate) fn give_back(&self, destination: &str, delivery: Delivery) {
+    pub(crate) fn give_back(&self, destination: &str, delivery: &Delivery) {
         let mut state = self.lock();
-        if let Some(here) = state.destinations.get_mut(destination) {
-            here.in_flight = here.in_flight.saturating_sub(1);
-        }
-        let name = delivery.lane.clone();
-        let key = delivery.key();
-        state.flying.remove(&key);
-        if let Some(lane) = state.lanes.get_mut(&name) {
-            // From disk again, where an order may have changed it.
-            lane.busy.remove(&key);
-            if lane.loading {
-                lane.settled.insert(key);
-            }
-            lane.on_disk = earlier(lane.on_disk, delivery.next);
-        }
+        state.let_go(destination, &delivery.lane, delivery.key(), delivery.next.max(now() + FULL_WAIT));
         state.courier_leaves(destination);
     }
 
@@ -322,6 +323,7 @@ impl Queue {
     pub(crate) fn settled(&self, lane: &str, key: Key, next: Option<Time>) {
         let mut state = self.lock();
         state.flying.remove(&key);
+        state.turned_away.remove(&key);
         if let Some(here) = state.lanes.get_mut(lane) {
             here.busy.remove(&key);
             if here.loading {
@@ -344,14 +346,46 @@ impl Queue {
     /// A connection to the address, unless it has its limit already.
     pub(crate) fn enter(&self, core: &Arc<Core>, address: IpAddr, limit: u32) -> Option<AddressSeat> {
         let mut state = self.lock();
+        let limit = match state.crowded.get(&address) {
+            Some((fewer, until)) if *until > now() => limit.min(*fewer),
+            _ => limit,
+        };
         let count = state.addresses.entry(address).or_default();
         if *count >= limit {
             return None;
         }
         *count += 1;
+        let number = *count;
         drop(state);
         core.metrics.couriers.inc();
-        Some(AddressSeat { core: core.clone(), address })
+        Some(AddressSeat { core: core.clone(), address, number })
+    }
+
+    /// The address refused its connection `number` because of the others: it gets fewer for a while. The try is kept for the
+    /// record of the delivery, which waits for a free connection.
+    pub(crate) fn crowded(&self, key: Key, number: u32, tried: &HostTry) {
+        let mut state = self.lock();
+        let worked = number.saturating_sub(1).max(1);
+        let now = now();
+        state.crowded.retain(|_, (_, until)| *until > now);
+        let known = state.crowded.entry(tried.address).or_insert((worked, now));
+        *known = (known.0.min(worked), now + CROWDED);
+        let tries = state.turned_away.entry(key).or_default();
+        if tries.len() < TURNED_AWAY_MAX {
+            tries.push(tried.clone());
+        }
+    }
+
+    /// Tries of this delivery that did not count as an attempt.
+    pub(crate) fn turned_away(&self, key: Key) -> Vec<HostTry> {
+        self.lock().turned_away.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// A courier's end that it did not choose: what it carried must not stay booked for ever.
+    pub(crate) fn abandoned(&self, destination: &str, lane: &str, key: Key) {
+        let mut state = self.lock();
+        state.let_go(destination, lane, key, now() + ABANDONED_WAIT);
+        state.courier_leaves(destination);
     }
 
     /// Why a lane waits beyond its deliveries' own times, if its destination is down.
@@ -531,6 +565,21 @@ impl State {
             return Some(delivery);
         }
         None
+    }
+
+    /// A delivery that was not attempted lies on disk only again, where an order may have changed it, until `next`.
+    fn let_go(&mut self, destination: &str, lane: &str, key: Key, next: Time) {
+        if let Some(here) = self.destinations.get_mut(destination) {
+            here.in_flight = here.in_flight.saturating_sub(1);
+        }
+        self.flying.remove(&key);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.busy.remove(&key);
+            if lane.loading {
+                lane.settled.insert(key);
+            }
+            lane.on_disk = earlier(lane.on_disk, next);
+        }
     }
 
     fn courier_leaves(&mut self, name: &str) {

@@ -235,7 +235,7 @@ impl Script {
             self.caps.clear();
         }
         for word in words {
-            let keyword = word.trim_start_matches(['+', '-']).replace('=', " ");
+            let keyword = word.trim_start_matches(['+', '-']).replacen('=', " ", 1);
             self.caps.retain(|cap| cap.split(' ').next() != keyword.split(' ').next());
             if !word.starts_with('-') {
                 self.caps.push(keyword);
