@@ -214,16 +214,16 @@ pub(crate) async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output
 pub(crate) async fn courier(core: Arc<Core>, destination: String) {
     let mut link: Option<Box<Link>> = None;
     while let Some(delivery) = core.queue.take(&core, &destination).await {
-        let mut carried = Carried::new(&core, &destination, &delivery);
+        let mut in_hand = InHand::new(&core, &destination, &delivery);
         match Box::pin(attempt(&core, &mut link, &delivery)).await {
             Some((fates, attempt)) => {
-                carried.is_safe = true;
+                in_hand.is_safe = true;
                 let contact = contact(&attempt);
                 outcome::settle(&core, delivery, fates, attempt).await;
                 core.queue.attempted(&core, &destination, contact);
             }
             None => {
-                carried.is_safe = true;
+                in_hand.is_safe = true;
                 quit(link.take()).await;
                 return core.queue.give_back(&destination, &delivery);
             }
@@ -233,7 +233,7 @@ pub(crate) async fn courier(core: Arc<Core>, destination: String) {
 }
 
 /// The delivery in a courier's hands. Should the courier break down (a panic), its lane and its destination go on.
-struct Carried {
+struct InHand {
     core: Arc<Core>,
     destination: String,
     lane: String,
@@ -241,9 +241,9 @@ struct Carried {
     is_safe: bool,
 }
 
-impl Carried {
-    fn new(core: &Arc<Core>, destination: &str, delivery: &Delivery) -> Carried {
-        Carried {
+impl InHand {
+    fn new(core: &Arc<Core>, destination: &str, delivery: &Delivery) -> InHand {
+        InHand {
             core: core.clone(),
             destination: destination.to_owned(),
             lane: delivery.lane.clone(),
@@ -253,7 +253,7 @@ impl Carried {
     }
 }
 
-impl Drop for Carried {
+impl Drop for InHand {
     fn drop(&mut self) {
         if !self.is_safe {
             let fields = serde_json::json!({ "what": "a courier broke down; its delivery is tried again in a minute" });
@@ -757,6 +757,7 @@ impl Link {
                 sent.broken.as_ref().is_some_and(|failure| failure.stage <= Stage::Mail && !failure.maybe_delivered);
             // A connection that died while it was idle, or between two transactions, says nothing about these recipients.
             if is_early && (is_first && is_reused || has_progressed) {
+                batch.iter().for_each(|&at| fates[at].last.clone_from(&sent.broken));
                 self.note(record, sent.broken);
                 waiting.splice(..0, batch);
                 break;

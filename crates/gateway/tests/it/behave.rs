@@ -3,11 +3,16 @@
 use crate::gateway::{Gateway, PATIENCE, peer, peer_at};
 use sim::peer::Peer;
 
-/// Domains beside corp.test, each with its next hops.
+/// Domains beside corp.test, each with its next hops, which are tried in this order. Other preferences make other
+/// destinations, with connections of their own, though the address is the same.
 fn domains(first: &Peer, others: &[(&str, &[&Peer])]) -> String {
     let mut settings = Gateway::settings(first);
-    for (name, peers) in others {
-        let hops: Vec<String> = peers.iter().map(|peer| format!("\"{}\"", peer.address())).collect();
+    for (number, (name, peers)) in others.iter().enumerate() {
+        let hop = |(at, peer): (usize, &&Peer)| {
+            let (host, port, preference) = (peer.address().ip(), peer.address().port(), 10 * (number + 1) + at);
+            format!("{{ host = \"{host}\", port = {port}, preference = {preference} }}")
+        };
+        let hops: Vec<String> = peers.iter().enumerate().map(hop).collect();
         settings += &format!("[[domain]]\nname = \"{name}\"\nnext_hops = [{}]\n", hops.join(", "));
     }
     settings
@@ -114,9 +119,7 @@ async fn a_flag_that_nothing_needs_stops_no_mail() {
 async fn a_host_that_takes_two_connections_gets_all_mail_of_its_domains() {
     let next_hop = peer("connections 2\ndot delay 20ms\n").await;
     let others: [(&str, &[&Peer]); 2] = [("two.test", &[&next_hop]), ("three.test", &[&next_hop])];
-    // Another policy makes another destination, with connections of its own, to the same address.
-    let policy = "[[tls_policy]]\ndomain = \"two.test\"\ntls = \"off\"\n";
-    let gateway = Gateway::start(&(domains(&next_hop, &others) + policy)).await;
+    let gateway = Gateway::start(&domains(&next_hop, &others)).await;
     let mut all = Vec::new();
     for number in 0..30 {
         let to = format!("u{number}@{}", ["corp.test", "two.test", "three.test"][number % 3]);
