@@ -17,7 +17,7 @@ pub(crate) mod spf;
 pub(crate) mod testing;
 pub mod words;
 
-pub use around::{Around, Call, Resolver, Seen, Sent};
+pub use around::{Around, Call, Resolver, Seen, Sent, organisation};
 pub use case::{Case, What, connected, delivered};
 pub use content::{ContentFacts, Hop, LINE_MAX, LongLine, Octets, Reader};
 pub use experiment::{Experiment, How, Look, Result};

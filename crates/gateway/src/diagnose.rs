@@ -98,6 +98,7 @@ pub(crate) fn is_worth_a_look(attempt: &Attempt) -> bool {
         || !attempt.dropped.is_empty()
         || tried.rcpt.iter().any(|said| said.reply.code >= 400)
         || tried.helo_only
+        || tried.starttls.as_ref().is_some_and(|reply| reply.code >= 400)
         || tried.banner_ms.is_some_and(|ms| ms > LATE_GREETING_MS)
         // A connection was opened for it: what DNS and the greeting said is new.
         || (tried.reused_after_ms.is_none() && !attempt.dns.iter().all(|answer| answer.cached))

@@ -103,3 +103,37 @@ pub struct Resolver {
     #[serde(default)]
     pub names_in_a_row: Vec<String>,
 }
+
+/// Whose host this is, as far as its name tells: the last two labels, or three below a registry such as co.uk. Hosts of one
+/// organisation fail together; what hosts of several show together lies on our side.
+pub fn organisation(host: &str) -> &str {
+    if host.parse::<IpAddr>().is_ok() {
+        return host;
+    }
+    let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
+    let registry =
+        matches!(labels.as_slice(), [.., second, top] if labels.len() > 2 && top.len() == 2 && second.len() <= 3);
+    let wanted = if registry { 3 } else { 2 };
+    let length: usize = labels.iter().rev().take(wanted).map(|label| label.len() + 1).sum();
+    let host = host.trim_end_matches('.');
+    host.get(host.len().saturating_sub(length.saturating_sub(1))..).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::organisation;
+
+    #[test]
+    fn an_organisation_is_the_end_of_a_name() {
+        for (host, expected) in [
+            ("mx1.dest.test", "dest.test"),
+            ("a.mx.dest.co.uk.", "dest.co.uk"),
+            ("dest.de", "dest.de"),
+            ("mx.ab.de", "mx.ab.de"),
+            ("localhost", "localhost"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(organisation(host), expected);
+        }
+    }
+}

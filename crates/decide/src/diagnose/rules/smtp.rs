@@ -6,11 +6,15 @@ mod dot_stuffing;
 mod early_talker;
 mod helo_unresolvable;
 mod partial_rcpt;
+mod plain_on_tls_port;
 mod size_limit;
+mod tls_on_plain_port;
 mod utf8_required;
 
 /// Special before general.
 pub(super) const RULES: &[Rule] = &[
+    plain_on_tls_port::RULE,
+    tls_on_plain_port::RULE,
     helo_unresolvable::RULE,
     size_limit::RULE,
     utf8_required::RULE,

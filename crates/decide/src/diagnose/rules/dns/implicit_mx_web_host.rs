@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_mx_that_does_not_answer_is_no_web_host() {
-        check(&SILENT.replace("MX: NODATA", "MX: 0 exmaple.test"), "unknown");
+        check(&SILENT.replace("MX: NODATA", "MX: 0 exmaple.test"), "net.timeout");
     }
 
     #[test]
