@@ -69,6 +69,6 @@ mod tests {
 
     #[test]
     fn an_mx_that_is_another_host_is_no_loop() {
-        check("to a@own.test\ndns own.test MX: 10 mx.own.test\ntry mx.own.test 127.0.0.11\n  refused", "unknown");
+        check("to a@own.test\ndns own.test MX: 10 mx.own.test\ntry mx.own.test 127.0.0.11\n  refused", "net.refused");
     }
 }

@@ -110,6 +110,6 @@ mod tests {
     #[test]
     fn the_same_address_in_both_is_not_hidden() {
         let scene = looked(scene(REFUSED), How::HostsFile, "gw.own.test A: 127.0.1.1");
-        looked(scene, How::DnsOnly, "gw.own.test A: 127.0.1.1").nothing_more().check("unknown");
+        looked(scene, How::DnsOnly, "gw.own.test A: 127.0.1.1").nothing_more().check("net.refused");
     }
 }

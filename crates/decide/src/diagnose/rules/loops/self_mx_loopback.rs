@@ -110,7 +110,7 @@ mod tests {
              dropped localhost 127.0.0.1 0 prohibited
              try mx.half.test 127.0.0.11
                refused",
-            "unknown",
+            "net.refused",
         );
     }
 }

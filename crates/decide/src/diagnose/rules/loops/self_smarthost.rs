@@ -92,7 +92,7 @@ next_hops = [\"127.0.0.2\"]",
 settings
 [route.other]
 next_hops = [\"smart.corp.test\"]",
-            "unknown",
+            "net.refused",
         );
     }
 }

@@ -58,6 +58,6 @@ mod tests {
 
     #[test]
     fn no_address_of_a_family_is_not_a_wrong_setting() {
-        check(FAILED, "unknown");
+        check(FAILED, "net.unreachable");
     }
 }
