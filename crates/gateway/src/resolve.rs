@@ -211,7 +211,9 @@ impl Resolver {
         edns: Option<u16>,
         course: &mut Course,
     ) -> Answer {
-        let mut way = Way { edns, ..Way::USUAL };
+        // With DO even resolvers older than RFC 6840 5.7 say what they validated, and whether DANE counts depends on that.
+        let dnssec = matches!(question.kind, Kind::Mx | Kind::A | Kind::Aaaa | Kind::Tlsa);
+        let mut way = Way { edns, dnssec, ..Way::USUAL };
         let mut answer = wire::ask(server, limit, question, way).await;
         course.note(&answer);
         if matches!(answer.trouble, Some(Trouble::FormErr | Trouble::NotImp)) && edns.is_some() {
