@@ -35,7 +35,6 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) ids: Ids,
     pub(crate) resolver: Resolver,
-    #[allow(dead_code, reason = "the diagnosis uses it")]
     pub(crate) probes: Probes,
     pub(crate) certificates: Certificates,
     pub(crate) trust: Trust,

@@ -5,6 +5,7 @@ use crate::core::{Core, InForce};
 use crate::outcome::{self, Fate};
 use crate::queue::{AddressSeat, Contact, Key};
 use crate::stream::Stream;
+use crate::{dane, denial};
 use decide::outcome::Outcome;
 use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
 use decide::settings::{Host, InvalidRecipients, Timeouts, Tls};
@@ -182,13 +183,28 @@ pub(crate) fn is_paused(in_force: &InForce, lane: &str) -> bool {
 
 /// Asks DNS what the plan needs, with the production code that `gatepost route` uses as well.
 pub(crate) async fn find_route(core: &Core, in_force: &InForce, plan: &Plan) -> (Route, Vec<mail::dns::Answer>) {
+    let (mut route, mut known) = look_up(core, in_force, plan, false).await;
+    if denial::is_from_cache(plan, &route, &known) {
+        (route, known) = look_up(core, in_force, plan, true).await;
+    }
+    denial::doubt(core, in_force, plan, &mut route, &known).await;
+    dane::gate(core, in_force, plan, &mut route, &mut known).await;
+    (route, known)
+}
+
+/// `anew`: past the answers that are kept.
+async fn look_up(core: &Core, in_force: &InForce, plan: &Plan, anew: bool) -> (Route, Vec<mail::dns::Answer>) {
     let mut known = Vec::new();
     for _ in 0..DNS_ROUNDS_MAX {
         let questions = route::needs(plan, &in_force.identity, &known);
         if questions.is_empty() {
             break;
         }
-        let asks = questions.into_iter().map(|question| core.resolver.ask(&in_force.dns, question));
+        let ask = async |question| match anew {
+            true => core.resolver.ask_again(&in_force.dns, question).await,
+            false => core.resolver.ask(&in_force.dns, question).await,
+        };
+        let asks = questions.into_iter().map(ask);
         known.extend(join_all(asks).await);
     }
     (route::resolve(plan, &in_force.identity, &known, rand::random()), known)

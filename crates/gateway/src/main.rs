@@ -5,7 +5,9 @@ mod certificate;
 mod cli;
 mod clock;
 mod core;
+mod dane;
 mod deliver;
+mod denial;
 mod diagnose;
 mod door;
 mod explain;
@@ -16,12 +18,10 @@ mod loops;
 mod metrics;
 mod outcome;
 mod password;
-#[allow(dead_code, reason = "the diagnosis calls it")]
 mod probe;
 mod proxy;
 mod queue;
 mod receive;
-#[allow(dead_code, reason = "the diagnosis asks in more ways than deliveries do")]
 mod resolve;
 mod run;
 mod show;

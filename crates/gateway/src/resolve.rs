@@ -33,7 +33,7 @@ const PLAIN_MAX: usize = 1000;
 /// What a large buffer is, as resolvers announced before the flag day.
 const BIG_PAYLOAD: u16 = 4096;
 /// An experiment waits no longer than this for a server, whatever deliveries wait.
-const EXPERIMENT_MAX: Duration = Duration::from_secs(4);
+const EXPERIMENT_MAX: Duration = Duration::from_secs(3);
 /// Levels walked up to find a zone's name servers; and name servers and addresses asked.
 const LEVELS_MAX: usize = 8;
 const AUTHORITIES_MAX: usize = 4;
@@ -96,12 +96,20 @@ impl Resolver {
         self.ask_anew(servers, question).await
     }
 
+    /// As [`Resolver::ask`], past the cache.
+    pub(crate) async fn ask_again(&self, servers: &Servers, question: Question) -> Answer {
+        match servers.hosts_file.as_ref().and_then(|file| self.hosts.answer(file, &question)) {
+            Some(answer) => answer,
+            None => self.ask_anew(servers, question).await,
+        }
+    }
+
     /// The answer to a question put in a special way. Nothing of it is kept for deliveries, but for [`How::DnsOnly`].
     pub(crate) async fn ask_as(&self, servers: &Servers, question: Question, how: How) -> Answer {
         let usual = Way::USUAL;
         let way = match how {
             How::Usual => return self.ask(servers, question).await,
-            How::DnsOnly => return self.ask_anew(servers, question).await,
+            How::DnsOnly => return self.ask_anew(&servers.at(servers.addresses.clone()), question).await,
             How::HostsFile => return self.ask_hosts_file(servers, question),
             How::Authoritative => return self.ask_authorities(servers, question).await,
             How::At(server) => return self.in_turn(&servers.at(vec![server]), &question, usual).await,

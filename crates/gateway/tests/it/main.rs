@@ -9,4 +9,5 @@ mod deliver;
 mod gateway;
 mod loops;
 mod operate;
+mod resolve;
 mod tls;
