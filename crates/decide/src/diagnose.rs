@@ -115,6 +115,12 @@ pub fn diagnose(case: &Case<'_>) -> Diagnosis {
         }
     }
     diagnosis.findings.sort_by_key(|finding| finding.severity);
+    let is_fallback = |finding: &Finding| rules::FALLBACKS.contains(&finding.cause.as_ref());
+    let is_explained =
+        diagnosis.findings.first().is_some_and(|first| first.severity == Severity::Failure && !is_fallback(first));
+    if is_explained {
+        diagnosis.findings.retain(|finding| !is_fallback(finding));
+    }
     diagnosis.findings.truncate(FINDINGS_MAX);
     diagnosis
 }

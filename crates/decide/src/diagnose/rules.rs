@@ -12,11 +12,15 @@ pub(crate) mod own;
 pub(crate) mod peer;
 pub(crate) mod rcpt;
 pub(crate) mod route;
+mod said;
 pub(crate) mod shown;
 pub(crate) mod smtp;
 pub(crate) mod tls;
 
 use super::Rule;
+
+/// Findings that only repeat what the host said: worth nothing beside one that explains it.
+pub(super) const FALLBACKS: &[&str] = &["peer.refused", "peer.deferred", "peer.closed", "peer.silent"];
 
 /// Every rule, special before general.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

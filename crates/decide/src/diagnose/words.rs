@@ -11,7 +11,9 @@ mod named;
 mod phrases;
 mod tokens;
 
-pub use named::{Identity, delay, dnsbl_zone, identity, limit, queue_id, quotes, sender_login, zone_question};
+pub use named::{
+    Identity, addresses, delay, dnsbl_zone, identity, limit, queue_id, quotes, reverse, sender_login, zone_question,
+};
 
 use mail::Reply;
 

@@ -2,7 +2,8 @@
 
 use crate::diagnose::Rule;
 
+mod delivered_elsewhere;
 mod telnet_char_mode;
 
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[telnet_char_mode::RULE];
+pub(super) const RULES: &[Rule] = &[telnet_char_mode::RULE, delivered_elsewhere::RULE];

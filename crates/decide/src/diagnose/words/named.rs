@@ -29,6 +29,12 @@ pub fn quotes(reply: &Reply, what: &str) -> bool {
     })
 }
 
+/// Addresses that the text holds.
+pub fn addresses(reply: &Reply) -> Vec<IpAddr> {
+    let address = |token: &Token| if let Token::Address(address) = token { Some(*address) } else { None };
+    tokens::read(&reply.text()).iter().filter_map(address).collect()
+}
+
 /// Longest delay that is believed.
 const DELAY_MAX_S: u64 = 5 * 24 * 3600;
 
@@ -187,6 +193,12 @@ fn without_address(name: &str) -> String {
     let labels: Vec<&str> = name.split('.').collect();
     let numbers = labels.iter().take_while(|label| label.parse::<u8>().is_ok()).count();
     if numbers == 4 { labels[4..].join(".") } else { name.to_owned() }
+}
+
+/// The name that an address's PTR record has (RFC 1035 3.5, RFC 3596 2.5).
+pub fn reverse(address: IpAddr) -> String {
+    let zone = if address.to_canonical().is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
+    zone_question(address, zone, Kind::Ptr).name
 }
 
 /// The name under which a list keeps an address (RFC 5782 2).

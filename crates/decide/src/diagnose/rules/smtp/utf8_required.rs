@@ -101,7 +101,7 @@ mod tests {
         check(
             "to jürgen@corp.test\ntry mx.corp.test 127.0.0.20\n  caps SMTPUTF8\n  rcpt jürgen@corp.test 550 5.1.1 no such user\n  \
              fail rcpt them 550 5.1.1 no such user",
-            "unknown",
+            "rcpt.unknown",
         );
     }
 }
