@@ -259,7 +259,7 @@ fn is_forwarded(key: &Key, trace: &Trace, recipient: &Address, delivered_to: &[S
 /// Resent-Date or Resent-From above the first trace of ours.
 fn is_resent(header: &[u8]) -> bool {
     Headers::of(header)
-        .take_while(|field| !field.is(FIELD) && !(field.is("Received") && field.text().contains("(trace ")))
+        .take_while(|field| !(field.is(FIELD) || field.is("Received") && field.text().contains("(trace ")))
         .any(|field| field.is("Resent-Date") || field.is("Resent-From"))
 }
 

@@ -2,8 +2,8 @@
 
 use crate::diagnose::face::{self, Known, Reverse};
 use crate::diagnose::words::{self, Topic};
-use crate::diagnose::{Answer, Case, Experiment};
-use mail::dns::{Kind, Outcome, Question};
+use crate::diagnose::{Answer, Case};
+use mail::dns::Question;
 use mail::{Actor, Confidence, Finding, HostTry, Reply, Retry, Severity, Stage};
 use std::net::IpAddr;
 
@@ -117,12 +117,14 @@ fn v4_source(case: &Case<'_>) -> Option<IpAddr> {
 /// Whether a question was answered with no.
 #[cfg(test)]
 fn is_no(case: &Case<'_>, name: &str) -> bool {
-    case.dns(name, Kind::Ptr).is_some_and(|answer| matches!(answer.outcome, Outcome::NoName | Outcome::NoData))
+    case.dns(name, mail::dns::Kind::Ptr)
+        .is_some_and(|answer| matches!(answer.outcome, mail::dns::Outcome::NoName | mail::dns::Outcome::NoData))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Experiment, Question};
+    use super::Question;
+    use crate::diagnose::Experiment;
     use crate::diagnose::testing::{check, scene};
 
     const V6: &str = "to a@big.test
