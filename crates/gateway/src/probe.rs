@@ -165,4 +165,95 @@ mod tests {
         assert_eq!(probes.spend(a, 3, start + HOUR), Ok(()));
         assert!(probes.spend(b, 0, start + HOUR).is_err(), "none is allowed");
     }
+
+    fn core(folder: &std::path::Path, settings: &str) -> Arc<Core> {
+        let settings = format!("hostname = \"gw.corp.test\"\n{settings}");
+        let settings = decide::Settings::read(&settings).unwrap();
+        let store = store::Store::open(folder, store::Limits::default()).unwrap();
+        let log = crate::log::Log::open(folder, &crate::host::LogFiles::default()).unwrap();
+        let loops = crate::loops::Guard::new(crate::loops::key(folder).unwrap());
+        Core::new(store, log, loops, 0, Vec::new(), 0, settings, crate::tls::client().unwrap())
+    }
+
+    async fn peer(script: &str) -> sim::peer::Peer {
+        sim::peer::Peer::start("127.0.0.11:0".parse().unwrap(), script.parse().unwrap()).await.unwrap()
+    }
+
+    fn greet(address: SocketAddr) -> Experiment {
+        Experiment::Greet {
+            address,
+            host: "mx.dest.test".to_owned(),
+            source: Some("127.0.0.3".parse().unwrap()),
+            ehlo: Some("other.corp.test".to_owned()),
+            tls: true,
+            sender: Some(String::new()),
+            recipient: Some("a@dest.test".to_owned()),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_greeting_goes_as_far_as_rcpt_and_never_to_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = core(folder.path(), "");
+        let peer = peer("starttls\nrcpt * 550 5.1.1 no such user").await;
+        let looks = look(&core, &core.in_force(), &[greet(peer.address())]).await;
+        let Seen::Talk(tried) = &looks[0].result else { panic!("{looks:?}") };
+        assert_eq!(tried.source, Some("127.0.0.3".parse().unwrap()));
+        assert_eq!(tried.banner.as_ref().map(|reply| reply.code), Some(220));
+        assert!(tried.tls.is_some(), "{tried:?}");
+        assert_eq!(tried.mail_reply.as_ref().map(|reply| reply.code), Some(250));
+        assert_eq!(tried.rcpt[0].reply.to_string(), "550 5.1.1 no such user");
+        assert_eq!(tried.end, End::Quit);
+        let said: Vec<&str> = tried
+            .transcript
+            .iter()
+            .filter(|said| said.speaker == mail::Speaker::Client)
+            .map(|said| said.text.as_str())
+            .collect();
+        assert_eq!(said.first(), Some(&"EHLO other.corp.test"));
+        assert!(said.contains(&"MAIL FROM:<>") && !said.contains(&"DATA"), "{said:?}");
+        assert!(peer.received().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_result_is_used_again_and_the_budget_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = core(folder.path(), "");
+        let peer = peer("").await;
+        let connect = Experiment::Connect { address: peer.address() };
+        for _ in 0..5 {
+            let looks = look(&core, &core.in_force(), std::slice::from_ref(&connect)).await;
+            let Seen::Talk(tried) = &looks[0].result else { panic!("{looks:?}") };
+            assert!(decide::diagnose::connected(tried), "{tried:?}");
+        }
+        let hello = Experiment::TlsFirst { address: peer.address(), host: "mx.dest.test".to_owned() };
+        let looks = look(&core, &core.in_force(), &[hello, greet(peer.address())]).await;
+        let Seen::Tls(hello) = &looks[0].result else { panic!("{looks:?}") };
+        assert!(hello.not_tls.starts_with(b"220 "), "{hello:?}");
+        let closed = Experiment::Connect { address: "127.0.0.11:1".parse().unwrap() };
+        let looks = look(&core, &core.in_force(), &[closed]).await;
+        assert!(matches!(&looks[0].result, Seen::NotMade(why) if why.contains("connections_per_hour")), "{looks:?}");
+        assert_eq!(peer.connections(), 3);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tls_as_the_first_octets_is_answered_by_tls() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = core(folder.path(), "");
+        let peer = peer("tls implicit").await;
+        let hello = Experiment::TlsFirst { address: peer.address(), host: "mx.dest.test".to_owned() };
+        let looks = look(&core, &core.in_force(), &[hello]).await;
+        let Seen::Tls(hello) = &looks[0].result else { panic!("{looks:?}") };
+        assert!(hello.version >= Some(0x0303), "{hello:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_settings_forbid_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = core(folder.path(), "[diagnosis]\nexperiments = false\n");
+        let peer = peer("").await;
+        let looks = look(&core, &core.in_force(), &[greet(peer.address())]).await;
+        assert!(matches!(&looks[0].result, Seen::NotMade(why) if why.contains("diagnosis.experiments")), "{looks:?}");
+        assert_eq!(peer.connections(), 0);
+    }
 }
