@@ -22,6 +22,8 @@ pub use case::{Case, What, connected, delivered};
 pub use content::{ContentFacts, Hop, LINE_MAX, LongLine, Octets, Reader};
 pub use experiment::{Experiment, How, Look, Result};
 
+pub use rules::tls::own_tls_not_ready;
+
 use mail::{Finding, Severity};
 
 /// What a rule says of a case.

@@ -845,7 +845,13 @@ impl Link {
             Err(unshaken) => {
                 self.tried.certificate = unshaken.overheard.certificate.as_deref().and_then(crate::certificate::facts);
                 self.tried.tls_hello = Some(unshaken.overheard.hello);
-                return self.client.closed(Closed::TlsFailed(unshaken.error.to_string()), now());
+                let end = match unshaken.error.kind() {
+                    io::ErrorKind::TimedOut => End::TimedOut { waited_ms: HANDSHAKE_MAX.as_millis() as u64 },
+                    io::ErrorKind::UnexpectedEof => End::Closed,
+                    io::ErrorKind::InvalidData => End::Ours,
+                    _ => End::Broken(unshaken.error.to_string()),
+                };
+                return self.ended(end, Closed::TlsFailed(unshaken.error.to_string()));
             }
         };
         let chain = tls.get_mut().1.peer_certificates().unwrap_or_default();
@@ -1065,6 +1071,10 @@ impl Link {
 
     /// The connection is gone: for the record, and for the machine.
     fn ended(&mut self, end: End, why: Closed) {
+        if matches!((&end, self.client.stage()), (End::TimedOut { .. }, Stage::Body | Stage::FinalReply)) {
+            self.tried.unacknowledged =
+                self.stream.as_ref().and_then(|stream| crate::sendqueue::unacknowledged(stream.socket()));
+        }
         self.tried.end = end;
         self.client.closed(why, now());
     }

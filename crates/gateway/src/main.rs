@@ -24,6 +24,7 @@ mod queue;
 mod receive;
 mod resolve;
 mod run;
+mod sendqueue;
 mod show;
 mod stream;
 mod sweep;

@@ -154,7 +154,7 @@ pub(crate) async fn connection(
         client,
         helo: String::new(),
         extended: false,
-        server: Server::new(options(&in_force, listener, role, client)),
+        server: Server::new(options(&core, &in_force, listener, role, client)),
         stream: Some(Stream::Plain(socket)),
         buffer: Vec::with_capacity(BUFFER_COMMAND),
         transaction: None,
@@ -258,11 +258,12 @@ fn admission(
     accept::connect(&in_force.settings, role, client, counts)
 }
 
-fn options(in_force: &InForce, listener: &Door, role: Listener, client: IpAddr) -> Options {
+fn options(core: &Core, in_force: &InForce, listener: &Door, role: Listener, client: IpAddr) -> Options {
     let submission = role == Listener::Submission;
     Options {
         size_max: listener.message_size,
-        starttls: listener.tls != Tls::Off,
+        // What cannot be done is not offered; the start has said why.
+        starttls: listener.tls != Tls::Off && core.certificates.server(listener, in_force.hostname.as_str()).is_ok(),
         tls_required: listener.tls == Tls::Require,
         auth: submission,
         // Loopback is as private as TLS.

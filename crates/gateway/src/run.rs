@@ -11,7 +11,7 @@ use crate::queue::{Queue, Reason};
 use crate::{sweep, tls};
 use decide::settings::{Mode, Settings, Tls};
 use mail::Listener;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,8 +93,8 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     if !cycles.is_empty() {
         return Err(format!("the settings lead mail back to this gateway:\n{}", door::complain(&cycles)));
     }
-    for (role, _) in &sockets {
-        certificate(&core, *role)?;
+    for role in sockets.iter().map(|(role, _)| *role).collect::<HashSet<_>>() {
+        certificate(&core, role)?;
     }
     door::serve(core.clone(), &host.socket())
         .await
@@ -124,12 +124,22 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     Ok(())
 }
 
-/// A listener that offers STARTTLS must be able to keep its word.
+/// A listener that demands STARTTLS must be able to keep its word. One that only offers it takes mail without: worse than an
+/// encrypted line is none at all.
 fn certificate(core: &Core, role: Listener) -> Result<(), String> {
     let in_force = core.in_force();
     let Some(door) = in_force.settings.door(role).filter(|door| door.tls != Tls::Off) else { return Ok(()) };
-    let loaded = core.certificates.server(door, in_force.hostname.as_str());
-    loaded.map(drop).map_err(|error| format!("listener.{}: {error}", role.name()))
+    let Err(error) = core.certificates.server(door, in_force.hostname.as_str()) else { return Ok(()) };
+    let name = format!("listener.{}", role.name());
+    if door.tls != Tls::Offer {
+        return Err(format!("{name}: {error}"));
+    }
+    let finding = decide::diagnose::own_tls_not_ready(&name, &error);
+    let id = core.ids.next();
+    core.record(id, "alert", serde_json::json!({ "what": finding.sentence, "finding": finding }));
+    core.around.trouble(id, &[name], Vec::new(), &finding);
+    eprintln!("gatepost: {finding}");
+    Ok(())
 }
 
 fn hint(address: SocketAddr, error: &std::io::Error) -> &'static str {

@@ -23,6 +23,15 @@ impl Stream {
         }
     }
 
+    /// The TCP connection below.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Server(tls) => &tls.get_ref().0.socket,
+            Stream::Client(tls) => &tls.get_ref().0.socket,
+        }
+    }
+
     /// `(version, cipher)` once in TLS.
     pub(crate) fn tls(&self) -> Option<(String, String)> {
         let session: &rustls::CommonState = match self {

@@ -30,6 +30,8 @@ pub(super) const RULES: &[Rule] = &[
     handshake_failure::RULE,
 ];
 
+pub use server_not_ready::own as own_tls_not_ready;
+
 /// A handshake with a server that failed, and what it said in the clear.
 fn unshaken<'a>(case: &Case<'a>) -> Option<(&'a HostTry, &'a TlsHello)> {
     case.tries().iter().find_map(|tried| {

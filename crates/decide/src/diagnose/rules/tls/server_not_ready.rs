@@ -54,6 +54,21 @@ fn find(case: &Case<'_>) -> Answer {
     finding.into()
 }
 
+/// Of a listener of ours (`listener.inbound`) whose certificate or key cannot be used.
+pub fn own(listener: &str, why: &str) -> Finding {
+    Finding::new(
+        "tls.server_not_ready",
+        Actor::OurSettings,
+        format!("{listener} cannot do TLS, so STARTTLS is not offered there: {why}."),
+    )
+    .severity(Severity::Warning)
+    .confidence(Confidence::Proven)
+    .evidence(format!("{listener}.certificate and {listener}.key, read at the start: {why}"))
+    .disproof(format!("250-STARTTLS in the answer of {listener} to EHLO"))
+    .fix(format!("Set {listener}.key to the key that belongs to {listener}.certificate, readable by the gateway; then restart."))
+    .fix("Compare: `openssl x509 -noout -pubkey -in CERTIFICATE` and `openssl pkey -pubout -in KEY` must print the same.")
+}
+
 #[cfg(test)]
 mod tests {
     use crate::diagnose::testing::check;
