@@ -330,10 +330,10 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
     let recipients = pending.len();
     record.tries = core.queue.turned_away(delivery.key());
     // A connection that died while it was idle says nothing about this message: begin anew.
-    if let Some(failure) = link.as_mut().and_then(|open| open.died_idle()) {
-        if let Some(mut dead) = link.take() {
-            dead.note_unsaid(&mut record, failure);
-        }
+    if let Some(failure) = link.as_mut().and_then(|open| open.died_idle())
+        && let Some(mut dead) = link.take()
+    {
+        dead.note_unsaid(&mut record, failure);
     }
     if let Some(open) = link.as_mut().filter(|_| !pending.is_empty()) {
         open.way = (record.via, record.rule.clone());
