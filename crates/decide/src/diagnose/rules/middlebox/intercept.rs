@@ -130,13 +130,13 @@ mod tests {
     #[test]
     fn customers_of_one_hoster_share_its_name() {
         let hosted = OTHER.replace("reply 550 5.7.1 authentication required for relaying", "delivered");
-        check(&format!("{REFUSED}{hosted}"), "unknown");
+        check(&format!("{REFUSED}{hosted}"), "peer.auth_required");
     }
 
     #[test]
     fn another_host_with_a_name_of_its_own_clears_the_way() {
         let own = "\n seen c.test mx.c.test 127.0.0.43 3 banner 220 mx.c.test ESMTP, delivered";
-        check(&format!("{REFUSED}{OTHER}{own}"), "unknown");
-        check(&format!("{}{OTHER}", REFUSED.replace("proxy.isp.test", "mx.b1.test")), "unknown");
+        check(&format!("{REFUSED}{OTHER}{own}"), "peer.auth_required");
+        check(&format!("{}{OTHER}", REFUSED.replace("proxy.isp.test", "mx.b1.test")), "peer.auth_required");
     }
 }

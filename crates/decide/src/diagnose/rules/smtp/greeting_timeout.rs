@@ -107,7 +107,7 @@ mod tests {
     fn a_port_that_does_not_answer_is_something_else() {
         check(
             "to a@slow.test\ntry mx.slow.test 127.0.0.11\ntimeout 30000\nfail connect path [internal] 451 4.4.1 x",
-            "unknown",
+            "net.timeout",
         );
     }
 }

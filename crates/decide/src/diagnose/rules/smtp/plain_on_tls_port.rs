@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn silence_there_is_another_matter() {
-        probed(TlsHello::default()).check("unknown");
-        probed(TlsHello { not_tls: b"220 x".to_vec(), ..TlsHello::default() }).check("unknown");
+        probed(TlsHello::default()).check("smtp.greeting_timeout");
+        probed(TlsHello { not_tls: b"220 x".to_vec(), ..TlsHello::default() }).check("smtp.greeting_timeout");
     }
 }
