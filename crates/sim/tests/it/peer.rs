@@ -9,6 +9,7 @@ use std::{
 use sim::{
     client::{Client, Reply},
     peer::Peer,
+    proxy::{Path, Proxy},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -330,4 +331,104 @@ async fn a_loop_of_peers_ends() {
     send(&peer, &["u@corp.test"]).await;
     assert!(peer.wait_received(61, Duration::from_secs(20)).await);
     assert!(!peer.wait_received(62, Duration::from_millis(300)).await);
+}
+
+#[tokio::test]
+async fn a_played_handshake_ends_with_its_alert() {
+    let peer = peer("starttls alert 70").await;
+    let mut client = connect(&peer).await;
+    assert!(client.say("EHLO x").await.unwrap().lines.contains(&"STARTTLS".to_owned()));
+    let error = client.start_tls("mx.test").await.unwrap_err();
+    assert!(error.to_string().contains("ProtocolVersion"), "{error}");
+}
+
+#[tokio::test]
+async fn old_and_weak_handshakes_are_refused_by_a_client_of_today() {
+    for script in ["starttls hello 0x0301", "starttls dhe 1024", "starttls sigalg 0x0201"] {
+        let peer = peer(script).await;
+        let mut client = connect(&peer).await;
+        client.say("EHLO x").await.unwrap();
+        assert!(client.start_tls("mx.test").await.is_err(), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn one_server_name_is_served_and_no_other() {
+    let peer = peer("hostname mx.test\nstarttls sni").await;
+    connect(&peer).await.start_tls("mx.test").await.unwrap();
+    let error = connect(&peer).await.start_tls("other.test").await.unwrap_err();
+    assert!(error.to_string().contains("UnrecognisedName"), "{error}");
+}
+
+#[tokio::test]
+async fn a_callout_decides_between_the_usual_and_the_reply() {
+    let home = peer_at("127.0.0.20:0", "rcpt gone@x.test 550 5.1.1 unknown").await;
+    let there = peer(&format!("rcpt callout {} wait 2s 550 5.7.1 sender verify failed", home.address())).await;
+    assert!(send(&there, &["b@y.test"]).await.last().unwrap().starts_with("250"));
+    let mut client = connect(&there).await;
+    let replies = client.send("c.test", "gone@x.test", &["b@y.test"], CONTENT).await.unwrap();
+    assert!(replies.last().unwrap().is("550 5.7.1"), "{replies:?}");
+    let deaf = peer_at("127.0.0.21:0", "banner silence").await;
+    let there = peer(&format!("rcpt callout {} wait 100ms 451 4.3.0 no answer", deaf.address())).await;
+    assert!(send(&there, &["b@y.test"]).await.last().unwrap().starts_with("451 4.3.0"));
+}
+
+#[tokio::test]
+async fn recipients_beyond_the_limit_are_refused_for_each_message() {
+    let peer = peer("recipients 1").await;
+    let replies = send(&peer, &["a@y.test", "b@y.test"]).await;
+    assert!(replies[2].starts_with("250") && replies[3].starts_with("452 4.5.3"), "{replies:?}");
+    assert_eq!(peer.received()[0].recipients, ["a@y.test"]);
+    assert!(send(&peer, &["c@y.test"]).await.last().unwrap().starts_with("250"));
+}
+
+#[tokio::test]
+async fn a_silent_client_is_sent_away() {
+    let peer = peer("idle 50ms 421 4.4.2 bye then close").await;
+    let mut client = connect(&peer).await;
+    assert!(client.reply().await.unwrap().is("421 4.4.2"));
+    assert!(client.closed(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_forward_changes_the_envelope_and_says_where_it_was() {
+    let end = peer_at("127.0.0.20:0", "").await;
+    let script = format!("relay y@b.test {} recipient=x@a.test sender=<> delivered-to", end.address());
+    let forwarder = peer(&script).await;
+    send(&forwarder, &["y@b.test"]).await;
+    assert!(end.wait_received(1, Duration::from_secs(5)).await);
+    let message = &end.received()[0];
+    assert_eq!((message.sender.as_str(), message.recipients[0].as_str()), ("", "x@a.test"));
+    assert!(message.text().starts_with("Delivered-To: y@b.test\r\nReceived: "));
+}
+
+#[tokio::test]
+async fn a_responder_answers_the_sender_with_a_new_message() {
+    let end = peer_at("127.0.0.20:0", "").await;
+    let responder = peer(&format!("autoreply {}", end.address())).await;
+    send(&responder, &["away@b.test"]).await;
+    assert!(end.wait_received(1, Duration::from_secs(5)).await);
+    let message = &end.received()[0];
+    assert_eq!((message.sender.as_str(), message.recipients[0].as_str()), ("away@b.test", "a@x.test"));
+    assert!(message.text().contains("Subject: Re: x") && !message.text().contains("Auto-Submitted"));
+}
+
+#[tokio::test]
+async fn content_can_be_refused_for_what_it_has() {
+    let peer = peer("dot has=Subject:*x*hello 554 5.7.1 no hello").await;
+    assert!(send(&peer, &["b@y.test"]).await.last().unwrap().starts_with("554 5.7.1"));
+}
+
+#[tokio::test]
+async fn a_proxy_shows_its_own_address_and_swallows_large_bursts() {
+    let peer = peer("").await;
+    let path = Path { source: Some("127.0.0.254".parse().unwrap()), swallow_over: 1000, ..Path::default() };
+    let proxy = Proxy::start("127.0.0.12:0".parse().unwrap(), peer.address(), path).await.unwrap();
+    let mut client = Client::connect(None, proxy.address()).await.unwrap();
+    client.send("c.test", "a@x.test", &["b@y.test"], CONTENT).await.unwrap();
+    assert_eq!(peer.received()[0].source.ip().to_string(), "127.0.0.254");
+    client.write(&vec![b'x'; 2000]).await.unwrap();
+    client.write(b"\r\nNOOP\r\n").await.unwrap();
+    assert!(timeout(Duration::from_millis(300), client.reply()).await.is_err(), "nothing gets through");
+    assert_eq!(proxy.connections(), 1);
 }

@@ -40,11 +40,28 @@ fn the_shipped_scenarios_are_well_formed() {
     }
 }
 
+#[test]
+fn the_scored_scenarios_say_what_they_are() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    let mut ids = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let scenario = Scenario::read(&path).unwrap();
+        let told = path.display();
+        assert!(!scenario.about.is_empty() && !scenario.group.is_empty(), "{told}: about and group");
+        assert_eq!(path.file_stem().unwrap().to_str(), Some(scenario.id.as_str()), "{told}: is called by its id");
+        assert!(!scenario.cause.is_empty() || scenario.steps.iter().any(|step| step.word().starts_with("expect")));
+        assert!(ids.insert(scenario.id));
+    }
+    assert!(ids.len() > 100, "{}", ids.len());
+}
+
 /// A lab on ports of its own, so that it disturbs no other.
 fn scenario(steps: &str) -> Scenario {
     let port = std::net::TcpListener::bind("127.0.0.11:0").unwrap().local_addr().unwrap();
+    let control = free("127.0.0.2");
     Scenario::parse(&format!(
-        "name = \"t\"\ndns = \"127.0.0.53:0\"\nzone = \"mx.d.test A 127.0.0.11\"\n[[peer]]\nname = \"p1\"\naddress = \"{port}\"\nscript = \"rcpt 450 no\"\n{steps}"
+        "name = \"t\"\nhost = '''[control]\nlisten = \"{control}\"'''\ndns = \"127.0.0.53:0\"\nzone = \"mx.d.test A 127.0.0.11\"\n[[peer]]\nname = \"p1\"\naddress = \"{port}\"\nscript = \"rcpt 450 no\"\n{steps}"
     ))
     .unwrap()
 }
@@ -201,6 +218,12 @@ async fn a_scenario_runs_from_send_to_delivery() {
         [[step]]
         run = { args = ["fly"], expect_exit = 3, stdout_contains = "unknown: fly" }
         [[step]]
+        talk = { early = true, lines = ["B: EHLO x\\r\\n", "S: 220", "S: 250", "1: NOOP\\r\\n", "S: 250", "W: 1ms", "X: reset"] }
+        [[step]]
+        send = { from = "a@x.test", to = "v@d.test", raw = true, received = 2, parameters = "SIZE=100", content = "Subject: x\r\n\r\nhello" }
+        [[step]]
+        expect_no_alarm = { client = "127.0.1.99", settle = "1ms" }
+        [[step]]
         expect_connections = { peer = "backend", at_least = 2, at_most = 2 }
         [[step]]
         expect_questions = { name = "d.test", type = "MX", at_most = 0 }
@@ -208,7 +231,7 @@ async fn a_scenario_runs_from_send_to_delivery() {
     )
     .await;
     assert!(outcome.passed, "{outcome}\n{}", outcome.evidence.join("\n"));
-    assert_eq!(outcome.steps, 17);
+    assert_eq!(outcome.steps, 20);
 }
 
 #[tokio::test]
