@@ -3,6 +3,8 @@
 use crate::diagnose::Rule;
 
 mod auth_required_on_mx;
+mod banner_delay_breaks_callout;
+mod clock_skew;
 pub(super) mod mx;
 mod refused;
 mod relaying_denied;
@@ -11,7 +13,13 @@ mod storage_wrong_class;
 mod unknown_recipient;
 
 /// Special before general.
-pub(super) const RULES: &[Rule] = &[storage_wrong_class::RULE, storage_low::RULE, auth_required_on_mx::RULE];
+pub(super) const RULES: &[Rule] = &[
+    storage_wrong_class::RULE,
+    storage_low::RULE,
+    auth_required_on_mx::RULE,
+    banner_delay_breaks_callout::RULE,
+    clock_skew::RULE,
+];
 
 /// What a refusal comes to where nothing more special is known: behind all other families.
 pub(super) const GENERAL: &[Rule] = &[unknown_recipient::RULE, relaying_denied::RULE, refused::RULE];

@@ -1,6 +1,8 @@
 //! Mail servers come to a listener that wants a password.
 
 use super::mx;
+use crate::diagnose::rules::said;
+use crate::diagnose::words::Topic;
 use crate::diagnose::{Answer, Case, rule};
 use mail::{Actor, Confidence, Finding, Listener};
 
@@ -13,6 +15,9 @@ rule! {
     /// Known by a refusal of the submission listener on the port of mail exchange, and by the MX records of our domains that lead to
     /// its address.
     ///
+    /// The same happens one hop on, when the server behind the gateway demands a login of the gateway: its connector does not allow
+    /// anonymous mail from here. Known by such a reply to a delivery to a next hop of our own domain.
+    ///
     /// Let the inbound listener have that address and port (`listen.inbound` in gatepost.toml) and the submission listener
     /// port 587.
     "own.auth_required_on_mx", find
@@ -22,6 +27,9 @@ rule! {
 const DOMAINS_MAX: usize = 3;
 
 fn find(case: &Case<'_>) -> Answer {
+    if case.attempt().is_some() {
+        return backend(case).into();
+    }
     let Some(visit) = case.visit().filter(|visit| visit.listener == Listener::Submission) else { return Answer::No };
     let Some(refusal) = visit.refused("auth-required").filter(|_| visit.user.is_none()) else { return Answer::No };
     if visit.local.port() != case.settings.delivery.port {
@@ -69,6 +77,38 @@ fn find(case: &Case<'_>) -> Answer {
         .into()
 }
 
+/// The server behind demands a login of this gateway.
+fn backend(case: &Case<'_>) -> Option<Finding> {
+    if !said::is_backend(case) {
+        return None;
+    }
+    let said = said::about(case, Topic::AuthRequired)?;
+    let ours = said.tried.source.map_or_else(|| "this gateway".to_owned(), |source| source.to_string());
+    let place = said.place();
+    let offered = said.tried.capabilities.join(", ");
+    Some(
+        Finding::new(
+            "own.auth_required_on_mx",
+            Actor::OurServer,
+            format!(
+                "The backend {place} demands authentication from this gateway ({}), its connector does not allow anonymous \
+                 mail from {ours}.",
+                said.code(),
+            ),
+        )
+        .severity(said::severity(case, &said))
+        .confidence(Confidence::Likely)
+        .evidence(said.quote())
+        .evidence(format!("extensions offered: {offered}"))
+        .disproof(format!("{} accepts the same message from {ours} without a login", said.tried.host))
+        .fix(format!(
+            "On {}: a receive connector (Exchange), mynetworks (Postfix) or the like that takes mail from {ours} without login.",
+            said.tried.host
+        ))
+        .fix("Or route the domain to another port there: [[domain]] next_hops. A submission port (587) is not for this."),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use crate::diagnose::testing::{check, scene};
@@ -91,5 +131,20 @@ mod tests {
     #[test]
     fn on_the_submission_port_it_is_right() {
         check(&format!("visit submission 127.0.1.10\nlocal 127.0.0.2:587\n{REFUSED}{SETTINGS}"), "own.refused");
+    }
+
+    #[test]
+    fn the_backend_wants_a_login_of_us() {
+        let scene = "to u@corp.test
+             local
+             try 127.0.0.20 127.0.0.20
+               mail 530 5.7.1 Client was not authenticated
+               fail mail them 530 5.7.1 Client was not authenticated";
+        check(
+            scene,
+            "own.auth_required_on_mx: The backend 127.0.0.20 demands authentication from this gateway (530 5.7.1), its \
+             connector does not allow anonymous mail from 127.0.0.2.",
+        );
+        check(&scene.replace("             local\n", ""), "peer.auth_required");
     }
 }

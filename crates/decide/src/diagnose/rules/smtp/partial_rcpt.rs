@@ -1,7 +1,8 @@
 //! A message goes to fewer recipients than it could, because of one.
 
-use crate::diagnose::{Answer, Case, rule};
-use mail::{Actor, Confidence, Deal, Finding, Retry};
+use crate::diagnose::rules::said;
+use crate::diagnose::{Answer, Case, delivered, rule};
+use mail::{Actor, Confidence, Deal, Finding, HostTry, Reply, Retry, Severity};
 
 rule! {
     /// One refused recipient, and the client gives up all
@@ -12,12 +13,15 @@ rule! {
     /// Known by a transaction in which recipients were accepted and others refused, and which the client then left without sending
     /// the message.
     ///
+    /// Outgoing mail has the same kind of mix: the gateway sends to those that were accepted, reports the refused ones and tries
+    /// the deferred ones again. That is a note, not a failure.
+    ///
     /// The sending program must be corrected. Meanwhile the sender leaves the refused recipient out.
     "smtp.partial_rcpt", find
 }
 
 fn find(case: &Case<'_>) -> Answer {
-    let Some(visit) = case.visit() else { return Answer::No };
+    let Some(visit) = case.visit() else { return mixed(case).into() };
     // The null sender asks whether a recipient exists, and never meant to send.
     let given_up = |deal: &&Deal| {
         !deal.content && !deal.sender.is_empty() && !deal.accepted.is_empty() && !deal.refused.is_empty()
@@ -58,9 +62,37 @@ fn find(case: &Case<'_>) -> Answer {
         .into()
 }
 
+/// Outgoing: worth a note. Why a recipient was refused, other rules tell.
+fn mixed(case: &Case<'_>) -> Option<Finding> {
+    let not_taken = |tried: &&HostTry| tried.rcpt.iter().any(|rcpt| !rcpt.reply.is_positive());
+    let tried = case.tries().iter().rev().find(|tried| delivered(tried) && not_taken(tried))?;
+    let of = |wanted: fn(&Reply) -> bool| -> Vec<&str> {
+        tried.rcpt.iter().filter(|rcpt| wanted(&rcpt.reply)).map(|rcpt| rcpt.recipient.as_str()).collect()
+    };
+    let (taken, refused, deferred) = (of(Reply::is_positive), of(Reply::is_permanent), of(Reply::is_transient));
+    if taken.is_empty() {
+        return None;
+    }
+    let mut sentence = format!("{} took the message for {}", said::place(tried), said::list(&taken));
+    for (recipients, fate) in [(refused, "refused"), (deferred, "deferred")] {
+        if !recipients.is_empty() {
+            sentence.push_str(&format!("; {fate} {}", said::list(&recipients)));
+        }
+    }
+    let mut finding = Finding::new("smtp.partial_rcpt", Actor::Nobody, sentence + ".")
+        .severity(Severity::Info)
+        .confidence(Confidence::Proven)
+        .retry(Retry::Helps { after_s: None })
+        .disproof("a second copy at a recipient that was taken");
+    for rcpt in tried.rcpt.iter().filter(|rcpt| !rcpt.reply.is_positive()).take(4) {
+        finding = finding.evidence(format!("RCPT TO <{}>: \"{}\"", rcpt.recipient, rcpt.reply));
+    }
+    Some(finding.fix("Nothing: refused ones are reported to the sender, deferred ones are tried again."))
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::testing::check;
+    use crate::diagnose::testing::{check, scene};
 
     const REFUSED: &str = "refuse rcpt no-such-recipient x@corp.test 550 5.1.1 user unknown";
 
@@ -83,5 +115,25 @@ mod tests {
     #[test]
     fn a_question_about_an_address_is_no_message() {
         check(&format!("visit inbound 127.0.1.10\ndeal : a@corp.test\n{REFUSED}"), "own.refused");
+    }
+
+    #[test]
+    fn outgoing_recipients_have_fates_of_their_own() {
+        let scene = scene(
+            "to a@dest.test b@dest.test c@dest.test
+             try mx.dest.test 127.0.0.11
+               rcpt a@dest.test 250 ok
+               rcpt b@dest.test 550 5.1.1 unknown user
+               rcpt c@dest.test 450 4.3.0 later
+               data 354 go
+               final 250 ok",
+        );
+        scene.check("rcpt.unknown");
+        let findings = scene.diagnose().findings;
+        let note = findings.iter().find(|finding| finding.cause == "smtp.partial_rcpt").unwrap();
+        assert_eq!(
+            note.sentence,
+            "mx.dest.test (127.0.0.11) took the message for a@dest.test; refused b@dest.test; deferred c@dest.test."
+        );
     }
 }
