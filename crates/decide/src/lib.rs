@@ -9,5 +9,6 @@ pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod settings;
+pub mod validate;
 
 pub use settings::Settings;

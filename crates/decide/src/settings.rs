@@ -30,6 +30,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Addresses under which others reach us (NAT, load balancer).
     pub public_addresses: Vec<IpAddr>,
+    /// Our own mail hosts.
+    pub internal_hosts: Vec<IpNet>,
     pub inbound: Door,
     pub outbound: Door,
     pub submission: Door,
@@ -95,6 +97,18 @@ pub struct Door {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Whoever speaks before it is over is turned away (RFC 5321 4.3.1).
     pub greeting_delay: Duration,
+    /// DNS validation, each with its own reply text.
+    pub require_reverse_name: Check,
+    pub require_confirmed_reverse_name: Check,
+    pub require_resolvable_helo: Check,
+    pub require_resolvable_sender: Check,
+}
+
+/// A check of clients: off, on, or on with a reply text of the administrator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Check {
+    pub on: bool,
+    pub text: Option<String>,
 }
 
 /// A domain whose mail we take for servers behind us. Subdomains inherit; the longest name wins.
@@ -355,6 +369,11 @@ impl Settings {
         of_name_or_parent(&self.tls_policies, domain).map_or(self.delivery.tls, |policy| policy.tls)
     }
 
+    /// Whether a client is one of our own mail hosts: exempt from checks of where it comes from.
+    pub fn is_internal(&self, client: IpAddr) -> bool {
+        self.internal_hosts.iter().any(|network| network.contains(&client.to_canonical()))
+    }
+
     /// The postmaster's address, for a gateway of this name (RFC 5321 4.5.1).
     pub fn postmaster(&self, hostname: &Domain) -> Option<Address> {
         self.postmaster.clone().or_else(|| Address::new("postmaster", hostname.clone()).ok())
@@ -513,7 +532,7 @@ mod tests {
         check(
             "[listener.inbound]\nconections = 5\nfoo = 1\n[delviery]\n",
             "line 2: listener.inbound.conections = 5 is not a setting (did you mean `connections`?)\n\
-             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from, greeting_delay)\n\
+             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from, greeting_delay, require_reverse_name, require_confirmed_reverse_name, require_resolvable_helo, require_resolvable_sender)\n\
              line 4: delviery = {…} is not a setting (did you mean `delivery`?)",
         );
     }

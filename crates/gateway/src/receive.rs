@@ -12,9 +12,10 @@ use crate::stream::Stream;
 use crate::visit::{self, Diary};
 use decide::accept::{self, RcptVerdict};
 use decide::settings::{Door, Mode, Settings, Tls};
+use decide::validate::{self, Judged};
 use decide::{rewrite, route};
 use mail::{
-    AuditId, Body, End, Envelope, Headers, Listener, Origin, Recipient, Reply, Speaker, Stage, Storage, TlsUse,
+    AuditId, Body, End, Envelope, Headers, Listener, Origin, Recipient, Reply, Speaker, Stage, Storage, TlsUse, dns,
     header_end, status,
 };
 use serde_json::json;
@@ -48,6 +49,9 @@ const LINGER_OCTETS_MAX: usize = 65_536;
 /// Read buffer between commands and while content flows.
 const BUFFER_COMMAND: usize = 2048;
 const BUFFER_CONTENT: usize = 32_768;
+/// Rounds of questions that a check puts to DNS (names, then their addresses), and answers kept.
+const DNS_ROUNDS_MAX: usize = 4;
+const ANSWERS_MAX: usize = 40;
 /// A header longer than this is passed on without being looked at further.
 const HEADER_MAX: usize = 1 << 20;
 
@@ -146,7 +150,16 @@ pub(crate) async fn connection(
     let (seat, counts) = census.enter(client);
     let label = ByListener { listener: role.name() };
     core.metrics.connections.get_or_create(&label).inc();
-    let verdict = admission(&core, &in_force, role, client, counts);
+    let mut verdict = admission(&core, &in_force, role, client, counts);
+    let mut why = None;
+    if verdict.is_ok()
+        && let Err((kind, reply)) =
+            judge(&core, &in_force, &mut diary, |known| validate::connect(&in_force.settings, role, client, known))
+                .await
+    {
+        why = Some(kind.id);
+        verdict = Err(reply);
+    }
     let early = if verdict.is_ok() { said_early(&socket, listener.greeting_delay).await } else { Early::Nothing };
     let mut session = Session {
         role,
@@ -165,7 +178,10 @@ pub(crate) async fn connection(
         core: core.clone(),
     };
     match (verdict, early) {
-        (Err(reply), _) => session.refuse(reply, Stage::Connect),
+        (Err(reply), _) => {
+            session.refused(&reply, Stage::Connect, why, Offer::Nothing);
+            session.answer_refused(reply);
+        }
         (Ok(()), Early::Gone) => session.stream = None,
         // The machine answers 554 and closes: who does not wait for the greeting is no mail server (RFC 5321 4.3.1).
         (Ok(()), Early::Said(octets)) => {
@@ -381,12 +397,8 @@ impl Session {
 
     async fn handle(&mut self, event: Event) -> io::Result<Next> {
         match event {
-            Event::Hello { name, extended } => {
-                self.helo = name;
-                self.extended = extended;
-                self.server.accept();
-            }
-            Event::Mail(params) => self.mail(params),
+            Event::Hello { name, extended } => self.hello(name, extended).await,
+            Event::Mail(params) => self.mail(params).await,
             Event::Rcpt(recipient) => self.rcpt(recipient),
             Event::Data => self.data(),
             Event::Content => {
@@ -498,8 +510,31 @@ impl Session {
         });
     }
 
-    fn mail(&mut self, params: MailParams) {
+    async fn hello(&mut self, name: String, extended: bool) {
         let in_force = self.core.in_force();
+        self.helo = name;
+        self.extended = extended;
+        let check = |known: &[dns::Answer]| validate::helo(&in_force.settings, self.role, &self.helo, known);
+        match judge(&self.core, &in_force, &mut self.diary, check).await {
+            Ok(()) => self.server.accept(),
+            Err((kind, reply)) => self.refuse_for(kind, reply, Stage::Ehlo),
+        }
+    }
+
+    /// Turns the client's wish down for what DNS says of it. Unlike at the door, a lookup that failed does not end the session.
+    fn refuse_for(&mut self, kind: &status::Kind, reply: Reply, stage: Stage) {
+        let reply = if reply.code == 421 { Reply { code: 451, ..reply } } else { reply };
+        self.refused(&reply, stage, Some(kind.id), Offer::Nothing);
+        self.answer_refused(reply);
+    }
+
+    async fn mail(&mut self, params: MailParams) {
+        let in_force = self.core.in_force();
+        let check = |known: &[dns::Answer]| validate::sender(&in_force.settings, self.role, &params.sender, known);
+        if let Err((kind, reply)) = judge(&self.core, &in_force, &mut self.diary, check).await {
+            self.diary.deal(params.sender.address().map(ToString::to_string).unwrap_or_default());
+            return self.refuse_for(kind, reply, Stage::Mail);
+        }
         if let Err(refused) = self.core.store.room() {
             self.no_room(&refused, &in_force.settings);
             return self.refuse(status::STORAGE_LOW.reply(refused.to_string()), Stage::Mail);
@@ -746,6 +781,30 @@ impl Session {
             self.refuse(status::BAD_CREDENTIALS.reply(""), Stage::Auth);
         }
     }
+}
+
+/// Asks a check, and DNS what the check wants to know, until it decides. The answers go on record.
+async fn judge(
+    core: &Core,
+    in_force: &InForce,
+    diary: &mut Diary,
+    check: impl Fn(&[dns::Answer]) -> Judged,
+) -> Result<(), (&'static status::Kind, Reply)> {
+    for _ in 0..DNS_ROUNDS_MAX {
+        match check(&diary.visit.dns) {
+            Judged::Pass => return Ok(()),
+            Judged::Refuse(kind, reply) => return Err((kind, reply)),
+            Judged::Ask(questions) => {
+                let asks = questions.into_iter().map(|question| core.resolver.ask(&in_force.dns, question));
+                let answers = crate::deliver::join_all(asks).await;
+                // A client that says many names is known by its last ones.
+                let over = (diary.visit.dns.len() + answers.len()).saturating_sub(ANSWERS_MAX);
+                diary.visit.dns.drain(..over.min(diary.visit.dns.len()));
+                diary.visit.dns.extend(answers);
+            }
+        }
+    }
+    Err((&status::DNS_UNAVAILABLE, status::DNS_UNAVAILABLE.reply("")))
 }
 
 /// What stands in the audit trail for each refusal.

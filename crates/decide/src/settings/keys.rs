@@ -148,6 +148,7 @@ impl Settings {
         at.table("identity", |at| {
             at.key("public_addresses", &mut self.public_addresses, "Addresses under which others reach this gateway but no interface has: NAT, load balancers. Used to recognise mail that would come back.");
         });
+        at.key("internal_hosts", &mut self.internal_hosts, "Networks of your own mail hosts: exempt from the checks of a client's address (reverse name, block lists).");
         at.table("listener", |at| {
             at.table("inbound", |at| self.inbound.keys(at));
             at.table("outbound", |at| self.outbound.keys(at));
@@ -259,6 +260,14 @@ impl Door {
         at.key("key", &mut self.key, "PEM file with the certificate's private key.");
         at.key("proxy_protocol_from", &mut self.proxy_protocol_from, "Networks of load balancers that name the true client by the PROXY protocol; from them it is required, from all others refused.");
         at.within("greeting_delay", &mut self.greeting_delay, Duration::ZERO..=MINUTE, "How long the greeting waits. Programs that only send spam often speak before it and are turned away; mail servers wait (RFC 5321 4.3.1).");
+        at.key("require_reverse_name", &mut self.require_reverse_name, "Refuse clients whose address has no PTR record, at connect, with 550 5.7.25. A lookup that fails defers. Hosts in internal_hosts are exempt.");
+        at.key("require_confirmed_reverse_name", &mut self.require_confirmed_reverse_name, "Refuse clients whose reverse name does not lead back to their address (A, AAAA), at connect, with 550 5.7.25. A lookup that fails defers. Hosts in internal_hosts are exempt.");
+        at.key(
+            "require_resolvable_helo",
+            &mut self.require_resolvable_helo,
+            "Refuse HELO and EHLO names that have neither A, AAAA nor MX, with 550 5.7.1. A lookup that fails defers.",
+        );
+        at.key("require_resolvable_sender", &mut self.require_resolvable_sender, "Refuse MAIL FROM domains that have neither MX, A nor AAAA, or a null MX, with 550 5.1.8: no bounce could be returned. A lookup that fails defers.");
     }
 }
 
@@ -477,6 +486,10 @@ fn everyone() -> Door {
         key: None,
         proxy_protocol_from: Vec::new(),
         greeting_delay: Duration::ZERO,
+        require_reverse_name: Check::default(),
+        require_confirmed_reverse_name: Check::default(),
+        require_resolvable_helo: Check::default(),
+        require_resolvable_sender: Check::default(),
     }
 }
 
@@ -487,6 +500,7 @@ impl Default for Settings {
             postmaster: None,
             mode: Mode::AcceptAndDeliver,
             public_addresses: Vec::new(),
+            internal_hosts: networks(&["127.0.0.1/32", "::1/128"]),
             inbound: everyone(),
             outbound: Door { accept_from: networks(&["127.0.0.0/8", "::1/128"]), ..everyone() },
             submission: everyone(),

@@ -1,7 +1,7 @@
 //! The values that settings can have: how each is read from TOML and written again.
 
 use super::book::{Book, Entry};
-use super::{AddressFamily, Host, InvalidRecipients, Mailboxes, Mode, NextHop, NextHops, PasswordHash, Tls};
+use super::{AddressFamily, Check, Host, InvalidRecipients, Mailboxes, Mode, NextHop, NextHops, PasswordHash, Tls};
 use ipnet::IpNet;
 use mail::{Address, Domain};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -116,6 +116,22 @@ impl Setting for bool {
     }
     fn show(&self) -> Option<String> {
         Some(self.to_string())
+    }
+}
+
+impl Setting for Check {
+    const WHAT: &'static str = "true, false, or the text to refuse with";
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
+        if let Some(on) = value.get_ref().as_bool() {
+            return Ok(Check { on, text: None });
+        }
+        // What goes into a reply must be one line of ASCII (RFC 5321 4.2).
+        let is_line =
+            |text: &str| !text.is_empty() && text.len() <= 300 && text.bytes().all(|octet| (32..127).contains(&octet));
+        text(value, |text| is_line(text).then(|| Check { on: true, text: Some(text.to_owned()) }))
+    }
+    fn show(&self) -> Option<String> {
+        Some(self.text.as_ref().map_or_else(|| self.on.to_string(), |text| quoted(text)))
     }
 }
 

@@ -44,6 +44,20 @@ pub(crate) async fn peer_at(address: &str, script: &str) -> Peer {
     Peer::start(address.parse().unwrap(), script).await.unwrap()
 }
 
+/// The fields of the `visit` event under the Audit ID that a refusal names, once it is there.
+pub(crate) async fn record_of(gateway: &Gateway, refusal: &str) -> serde_json::Value {
+    let id = refusal.rsplit_once('(').unwrap().1.trim_end_matches(')').to_owned();
+    let started = std::time::Instant::now();
+    loop {
+        let (code, text) = gateway.run(&["audit", "show", &id, "--json"]);
+        let events: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
+        if let Some(event) = events.iter().find(|event| code == 0 && event["event"] == "visit") {
+            return event["fields"].clone();
+        }
+        assert!(started.elapsed() < PATIENCE, "{refusal}: {text}");
+    }
+}
+
 impl Gateway {
     /// Settings of a gateway whose domain corp.test lies at the peer.
     pub(crate) fn settings(peer: &Peer) -> String {

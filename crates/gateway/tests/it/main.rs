@@ -11,3 +11,5 @@ mod loops;
 mod operate;
 mod resolve;
 mod tls;
+mod validate;
+mod visit;
