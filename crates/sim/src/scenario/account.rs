@@ -76,16 +76,18 @@ impl Stage {
         for place in [Place::Queue, Place::Audit, Place::Incidents, Place::Identity] {
             // What is wrong with our own names is asked for only when the step says so.
             let asked = step.place == place || (step.place == Place::Any && place != Place::Identity);
-            if !asked || !found.is_empty() {
+            // A mere note in one place does not hide a failure that stands in another.
+            if !asked || found.iter().any(Finding::is_alarm) {
                 continue;
             }
-            found = match place {
+            found.extend(match place {
                 Place::Queue => entry.as_ref().map(Entry::findings).unwrap_or_default(),
                 Place::Audit => self.in_audit(step.recipient.as_deref(), step.client.as_deref()).await?,
                 Place::Identity => self.ask(&["identity", "--json"]).await?,
                 _ => self.in_incidents(step.recipient.as_deref().or(step.client.as_deref())).await?,
-            };
+            });
         }
+        found.sort_by_key(|finding| !finding.is_alarm());
         let state = entry.as_ref().map_or_else(|| "gone".to_owned(), Entry::state);
         let status = entry.as_ref().map(Entry::status).unwrap_or_default();
         let copies = step.recipient.as_deref().map_or(0, |recipient| self.copies(None, Some(recipient)).len());
