@@ -81,6 +81,16 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_field_is_named() {
+        let mut scene = scene(&REFUSED.replace("multiple Reply-To headers", "missing a valid Message-ID header"));
+        scene.content = content("Date: x\r\nFrom: a@b\r\n\r\nx\r\n");
+        let findings = scene.diagnose().findings;
+        let sentence = findings.first().map(|finding| finding.sentence.as_str()).unwrap_or_default();
+        let named = sentence.starts_with("The message has no Message-ID field; mx.big.test refused it: 550");
+        assert!(named, "{sentence}");
+    }
+
+    #[test]
     fn a_good_header_is_no_cause_whatever_the_peer_says() {
         let mut scene = scene(REFUSED);
         scene.content = content(&format!("{GOOD}\r\nx\r\n"));
