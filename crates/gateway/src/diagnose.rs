@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use crate::core::{Core, InForce};
-use decide::diagnose::{Around, Case, ContentFacts, Experiment, Look, What, delivered, diagnose};
+use decide::diagnose::{Around, Case, ContentFacts, Experiment, Look, Reader, What, delivered, diagnose};
 use mail::{Attempt, Finding, Stage, Visit};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,6 @@ use tokio::time::{Instant, timeout_at};
 const EXPERIMENTS_MAX: Duration = Duration::from_secs(14);
 /// Rules ask, learn, and may ask once more.
 const ROUNDS_MAX: usize = 4;
-/// Content longer than this is not looked at as a whole.
-const CONTENT_MAX: u64 = 64 << 20;
 /// A greeting later than this is worth a note, though the mail went through.
 const LATE_GREETING_MS: u64 = 10_000;
 
@@ -113,26 +111,25 @@ fn is_about_content(attempt: &Attempt) -> bool {
     }) && !attempt.tries.iter().any(delivered)
 }
 
+/// What the content looks like, read piece by piece: large messages are those that size limits refuse.
 async fn content(core: &Arc<Core>, message: &Stored) -> Option<ContentFacts> {
-    if message.size > CONTENT_MAX {
-        return None;
-    }
+    const PIECE: usize = 65_536;
     let (core, message) = (core.clone(), message.clone());
     let read = move || {
         let content = core.store.content(&message).ok()?;
         if let Some(memory) = content.memory() {
             return Some(ContentFacts::read(memory));
         }
-        let mut bytes = vec![0; usize::try_from(message.size).ok()?];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match content.read_at(filled as u64, &mut bytes[filled..]).ok()? {
-                0 => break,
-                length => filled += length,
+        let (mut reader, mut piece, mut offset) = (Reader::default(), vec![0; PIECE], 0);
+        loop {
+            match content.read_at(offset, &mut piece).ok()? {
+                0 => return Some(reader.finish()),
+                length => {
+                    reader.feed(&piece[..length]);
+                    offset += length as u64;
+                }
             }
         }
-        bytes.truncate(filled);
-        Some(ContentFacts::read(&bytes))
     };
     tokio::task::spawn_blocking(read).await.ok().flatten()
 }

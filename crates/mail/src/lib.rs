@@ -36,4 +36,4 @@ pub use reply::{Reply, ReplyError};
 pub use stage::Stage;
 pub use status::{EnhancedStatus, Status};
 pub use time::Time;
-pub use visit::{Carried, Deal, End, Fault, Refusal, Return, Storage, Visit};
+pub use visit::{Carried, Deal, End, Fault, Refusal, Return, Storage, Visit, looks_like_utf16};

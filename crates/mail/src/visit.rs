@@ -23,6 +23,16 @@ pub enum End {
     TimedOut { waited_ms: u64 },
 }
 
+/// Whether the octets, from a first NUL on, look like UTF-16: nearly every second one is NUL, and no other. Some pairs are
+/// needed to be sure; 32 octets are enough.
+pub fn looks_like_utf16(octets: &[u8]) -> bool {
+    const PAIRS_MIN: usize = 4;
+    let pairs = octets.chunks_exact(2);
+    let all = pairs.len();
+    let fitting = pairs.filter(|pair| pair[0] == 0 && pair[1] != 0).count();
+    all >= PAIRS_MIN && fitting * 4 >= all * 3
+}
+
 /// What is wrong with content that came in. Octets are counted from 0, at the start of the content as it would be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,9 +45,12 @@ pub enum Fault {
         line: u64,
         octet: u64,
     },
+    /// `utf16`: what follows looks like UTF-16.
     Nul {
         line: u64,
         octet: u64,
+        #[serde(default)]
+        utf16: bool,
     },
     /// `octets`: the whole line, CRLF included; `line_max` likewise.
     LongLine {

@@ -21,7 +21,12 @@ pub(crate) struct Intake {
     eight_bit: bool,
     /// The first one counts.
     problem: Option<Fault>,
+    /// Octets from the first NUL on, at most [`PROBE`].
+    probe: Vec<u8>,
 }
+
+/// So many octets from a NUL on tell whether it is UTF-16.
+const PROBE: usize = 32;
 
 /// How the end of the content is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +63,17 @@ enum State {
 impl Intake {
     pub(crate) fn new(framing: Framing, limits: Limits) -> Intake {
         let state = State::LineStart;
-        Intake { framing, limits, state, line: 1, column: 0, size: 0, eight_bit: false, problem: None }
+        Intake {
+            framing,
+            limits,
+            state,
+            line: 1,
+            column: 0,
+            size: 0,
+            eight_bit: false,
+            problem: None,
+            probe: Vec::new(),
+        }
     }
 
     /// Appends the content in `input` to `out`. Gives how many octets were used, and whether the lone dot was among them
@@ -68,6 +83,7 @@ impl Intake {
             self.copy(input, out);
             return (input.len(), false);
         }
+        self.prove(input);
         let mut at = 0;
         // Octets from here to `at` are content that is not copied yet.
         let mut kept = 0;
@@ -109,6 +125,9 @@ impl Intake {
                     at = end;
                     if let Some(&special) = input.get(at) {
                         self.special(special, self.size + (at - kept) as u64);
+                        if special == 0 && self.probe.is_empty() {
+                            self.prove(&input[at..]);
+                        }
                         at += 1;
                     }
                 }
@@ -138,6 +157,9 @@ impl Intake {
     /// Why the content must be refused. Malformed counts before too large, so that the answer does not depend on the cuts.
     pub(crate) fn problem(&self) -> Option<Fault> {
         let size_max = self.limits.size_max;
+        if let Some(Fault::Nul { line, octet, .. }) = self.problem {
+            return Some(Fault::Nul { line, octet, utf16: mail::looks_like_utf16(&self.probe) });
+        }
         self.problem
             .or((size_max != 0 && self.size > size_max).then_some(Fault::TooLarge { size: self.size, size_max }))
     }
@@ -148,7 +170,15 @@ impl Intake {
         match special {
             b'\r' => self.state = State::Cr,
             b'\n' => self.note(Fault::BareLineFeed { line, octet }),
-            _ => self.note(Fault::Nul { line, octet }),
+            _ => self.note(Fault::Nul { line, octet, utf16: false }),
+        }
+    }
+
+    /// Keeps octets behind a first NUL.
+    fn prove(&mut self, octets: &[u8]) {
+        if matches!(self.problem, Some(Fault::Nul { .. })) {
+            let wanted = PROBE.saturating_sub(self.probe.len()).min(octets.len());
+            self.probe.extend_from_slice(&octets[..wanted]);
         }
     }
 
@@ -243,12 +273,18 @@ mod tests {
             ("\r\n.\r\r\n", "BareCarriageReturn { line: 2, octet: 3 } END+0"),
             ("\n\r.\r\n", line_feed),
             ("\n\r\n.\n", line_feed),
-            ("\r\n\0.\r\n", "Nul { line: 2, octet: 3 } END+0"),
-            ("\r\n.\0\r\n", "Nul { line: 2, octet: 3 } END+0"),
-            ("\r\n.\0.\r\n", "Nul { line: 2, octet: 3 } END+0"),
+            ("\r\n\0.\r\n", "Nul { line: 2, octet: 3, utf16: false } END+0"),
+            ("\r\n.\0\r\n", "Nul { line: 2, octet: 3, utf16: false } END+0"),
+            ("\r\n.\0.\r\n", "Nul { line: 2, octet: 3, utf16: false } END+0"),
         ] {
             check(Framing::Dots, &format!("a{ending}b\r\n.\r\n"), expected);
         }
+    }
+
+    #[test]
+    fn utf16_is_recognised() {
+        check(Framing::Lines, "w\0i\0d\0e\0 \0t\0", "Nul { line: 1, octet: 1, utf16: true }");
+        check(Framing::Lines, "pad\0\0\0\0\0\0\0\0\0", "Nul { line: 1, octet: 3, utf16: false }");
     }
 
     #[test]

@@ -1039,7 +1039,7 @@ fn fault_reply(fault: Fault) -> Reply {
     match fault {
         Fault::BareCarriageReturn { line, octet } => malformed("bare CR", line, octet),
         Fault::BareLineFeed { line, octet } => malformed("bare LF", line, octet),
-        Fault::Nul { line, octet } => malformed("NUL", line, octet),
+        Fault::Nul { line, octet, .. } => malformed("NUL", line, octet),
         Fault::LongLine { line, octets, line_max } => {
             status::MALFORMED.reply(format!("line {line} has {octets} octets and may have {line_max}"))
         }

@@ -179,7 +179,7 @@ impl Reader {
         }
         self.end_part();
         self.facts.open_multipart = self.outermost_open;
-        self.facts.utf16 = is_utf16(&self.probe);
+        self.facts.utf16 = mail::looks_like_utf16(&self.probe);
         self.facts
     }
 
@@ -432,15 +432,6 @@ fn count(octets: &mut super::Octets, offset: u64) {
         octets.first = offset;
     }
     octets.count += 1;
-}
-
-/// From the first NUL on nearly every second octet is NUL, and no other; some pairs are needed to be sure.
-fn is_utf16(probe: &[u8]) -> bool {
-    const PAIRS_MIN: usize = 4;
-    let pairs = probe.chunks_exact(2);
-    let all = pairs.len();
-    let fitting = pairs.filter(|pair| pair[0] == 0 && pair[1] != 0).count();
-    all >= PAIRS_MIN && fitting * 4 >= all * 3
 }
 
 #[cfg(test)]

@@ -19,11 +19,12 @@ rule! {
 
 fn find(case: &Case<'_>) -> Answer {
     let looks = |is_utf16: bool| if is_utf16 { " (looks like UTF-16 text without encoding)" } else { "" };
-    let utf16 = case.content.is_some_and(|content| content.utf16);
-    let finding = if let Some((visit, reply, (line, octet))) = fault(case, |fault| match fault {
-        Fault::Nul { line, octet } => Some((line, octet)),
+    let mut utf16 = case.content.is_some_and(|content| content.utf16);
+    let finding = if let Some((visit, reply, (line, octet, is_wide))) = fault(case, |fault| match fault {
+        Fault::Nul { line, octet, utf16 } => Some((line, octet, utf16)),
         _ => None,
     }) {
+        utf16 |= is_wide;
         let sentence = format!(
             "Client {} sent a message with NUL bytes from octet {octet} on (line {line}){}; RFC 5322 forbids NUL, so it was \
              refused with {} {}.",
@@ -92,9 +93,9 @@ mod tests {
 
     #[test]
     fn a_client_that_sends_one_is_told_where() {
-        visit("127.0.1.10", "550 5.6.0 malformed content", Fault::Nul { line: 20, octet: 512 }).check(
-            "content.nul: Client 127.0.1.10 sent a message with NUL bytes from octet 512 on (line 20); RFC 5322 forbids \
-             NUL, so it was refused with 550 5.6.0.",
+        visit("127.0.1.10", "550 5.6.0 malformed content", Fault::Nul { line: 20, octet: 512, utf16: true }).check(
+            "content.nul: Client 127.0.1.10 sent a message with NUL bytes from octet 512 on (line 20) (looks like UTF-16 text \
+             without encoding); RFC 5322 forbids NUL, so it was refused with 550 5.6.0.",
         );
     }
 
