@@ -94,9 +94,22 @@ impl Around {
     }
 
     /// Books a message that came or went.
-    #[allow(dead_code, reason = "booked by the loop guard")]
     pub(crate) fn message(&self, sent: Sent) {
         push(&mut self.lock().sent, sent);
+    }
+
+    /// Whether these two have just written to and fro so often that it may be machines: at every sixth message.
+    pub(crate) fn is_exchange(&self, one: &str, other: &str) -> bool {
+        const MESSAGES: usize = 6;
+        let is = |sent: &Sent, from: &str, to: &str| {
+            sent.sender.eq_ignore_ascii_case(from) && sent.recipients.iter().any(|known| known.eq_ignore_ascii_case(to))
+        };
+        let book = self.lock();
+        let (there, back) =
+            book.sent.iter().filter(|sent| !sent.in_reply_to.is_empty()).fold((0, 0), |(to, fro), sent| {
+                (to + usize::from(is(sent, one, other)), fro + usize::from(is(sent, other, one)))
+            });
+        there > 1 && back > 1 && (there + back) % MESSAGES == 0
     }
 
     /// A copy for the rules.

@@ -328,6 +328,9 @@ pub(crate) async fn report(
         })
         .collect();
     let ReversePath::Address(sender) = &envelope.sender else { return true };
+    // The sender did not name this recipient and can do nothing: whoever wrote the alias can.
+    let is_alias_fault = finding.is_some_and(|finding| finding.cause == "loop.self.pseudo_domain");
+    let sender = if is_alias_fault { &in_force.postmaster } else { sender };
     if fates.is_empty() {
         return true;
     }

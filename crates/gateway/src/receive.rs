@@ -99,6 +99,8 @@ struct Transaction {
     header: Option<Vec<u8>>,
     subject: String,
     message_id: String,
+    in_reply_to: String,
+    auto_submitted: bool,
     hops: usize,
     utf8_header: bool,
     /// Octets above 127 in the content, declared or not.
@@ -561,6 +563,8 @@ impl Session {
             header: Some(Vec::new()),
             subject: String::new(),
             message_id: String::new(),
+            in_reply_to: String::new(),
+            auto_submitted: false,
             hops: 0,
             utf8_header: false,
             eight_bit: false,
@@ -678,6 +682,7 @@ impl Session {
             return;
         };
         let event = self.accepted(&transaction, &origin, size);
+        let sent = transaction.sent(self.client, size);
         let deliveries = transaction.deliveries();
         let reserved = self.core.queue.reserve(&self.core, transaction.id, &deliveries);
         match draft.commit(transaction.envelope(origin), deliveries, now(), vec![event.clone()]).await {
@@ -685,6 +690,7 @@ impl Session {
                 self.core.log.write(&event);
                 self.core.metrics.accepted.get_or_create(&ByListener { listener: self.role.name() }).inc();
                 self.server.accept_content(&committed);
+                self.core.around.message(sent);
                 self.diary.visit.taken += 1;
                 if let Some(deal) = self.diary.last() {
                     deal.taken = true;
@@ -884,6 +890,10 @@ impl Transaction {
                 self.subject = field.text().chars().take(200).collect();
             } else if field.is("Message-ID") {
                 self.message_id = field.text().chars().take(300).collect();
+            } else if field.is("In-Reply-To") {
+                self.in_reply_to = field.text().chars().take(300).collect();
+            } else if field.is("Auto-Submitted") {
+                self.auto_submitted = !field.text().eq_ignore_ascii_case("no");
             }
         }
         let end = header_end(&collected);
@@ -900,6 +910,21 @@ impl Transaction {
                 self.store(&collected[end..]);
             }
             None => self.store(&collected),
+        }
+    }
+
+    /// The message in short, for what is told of several.
+    fn sent(&self, client: IpAddr, size: u64) -> decide::diagnose::Sent {
+        decide::diagnose::Sent {
+            at: now(),
+            peer: client,
+            incoming: true,
+            message_id: self.message_id.clone(),
+            in_reply_to: self.in_reply_to.clone(),
+            sender: self.params.sender.address().map(ToString::to_string).unwrap_or_default(),
+            recipients: self.given.iter().take(5).map(ToString::to_string).collect(),
+            auto_submitted: self.auto_submitted,
+            size,
         }
     }
 

@@ -202,7 +202,11 @@ fn hide_credentials(octets: &mut Vec<u8>) {
 pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: AuditId, mut diary: Diary) {
     diary.visit.ended = now();
     core.around.visit(&diary.visit, diary.commands());
-    if !diary.is_odd() {
+    let answered = diary.visit.deals.last().filter(|deal| deal.taken && !deal.sender.is_empty());
+    let is_exchange = answered.is_some_and(|deal| {
+        deal.accepted.first().is_some_and(|recipient| core.around.is_exchange(&deal.sender, recipient))
+    });
+    if !diary.is_odd() && !is_exchange {
         return;
     }
     let (visit, mut ids) = diary.close();

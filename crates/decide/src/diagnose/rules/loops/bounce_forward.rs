@@ -18,15 +18,23 @@ rule! {
 
 fn find(case: &Case<'_>) -> Answer {
     let Some(attempt) = case.attempt().filter(|attempt| !attempt.sender.is_empty()) else { return Answer::No };
-    let Some(content) = case.content.filter(|content| content.reports >= 2) else { return Answer::No };
+    let Some(content) = case.content.filter(|content| content.reports >= 1) else { return Answer::No };
     // A message that answers automatically must have the null sender (RFC 3834 3.3): this one was given another.
-    let refused = case.refusals().into_iter().rfind(|(_, _, reply)| reply.is_permanent());
+    let refused = case.refusals().into_iter().find(|(_, _, reply)| reply.is_permanent());
     let Some((tried, stage, reply)) = refused else { return Answer::No };
     let recipient = attempt.recipients.first().map_or("", String::as_str);
     let sender = &attempt.sender;
     let is_ours = sender.parse::<mail::Address>().is_ok_and(|sender| {
         case.settings.local_domain(sender.domain()).is_some() || case.settings.aliases.of(&sender).is_some()
     });
+    // A report whose sender is the very address that forwards to the recipient: nobody writes such by hand.
+    let key = |address: &str| address.parse::<mail::Address>().ok().map(|address| address.key());
+    let forwards_here = sender.parse().is_ok_and(|sender| {
+        crate::rewrite::aliases(case.settings, &sender).iter().any(|target| Some(target.key()) == key(recipient))
+    });
+    if content.reports < 2 && !forwards_here {
+        return Answer::No;
+    }
     if !is_ours || sender.eq_ignore_ascii_case(recipient) {
         return Answer::No;
     }
@@ -40,10 +48,10 @@ fn find(case: &Case<'_>) -> Answer {
             reply.status()
         ),
     )
-    .confidence(if content.reports >= 3 { Confidence::Proven } else { Confidence::Likely })
+    .confidence(if content.reports >= 3 || forwards_here { Confidence::Proven } else { Confidence::Likely })
     .retry(Retry::Useless)
     .evidence(format!("{} [{}] answered {reply} at {stage}", tried.host, tried.address))
-    .evidence(format!("the message holds {} reports one within the other, and has the sender {sender}", content.reports))
+    .evidence(format!("the message is a report ({} in it), and has the sender {sender} in place of none", content.reports))
     .disproof(format!("{recipient} taking mail, or the reports having been attached by a person"))
     .fix(format!("Remove the forward of {sender} to the dead address {recipient}."))
     .fix(format!("Let the forwarder keep MAIL FROM:<> when it forwards bounces, and use SRS instead of {sender} as sender."))
@@ -76,6 +84,25 @@ next_hops = [\"127.0.0.20\"]"
         let sentence = "a@corp.test forwards to b@ext.test, which is refused (550 5.1.1), and the bounces are forwarded as well \
                         because the forwarder puts a@corp.test in place of the empty sender.";
         assert_eq!(found, expected.then(|| sentence.to_owned()));
+    }
+
+    #[test]
+    fn a_report_that_bears_the_forwarding_address_as_its_sender() {
+        let mut scene = scene(
+            "to b@ext.test
+             from a@corp.test
+             try mx.ext.test 127.0.0.11
+               rcpt b@ext.test 550 5.1.1 no such user
+settings
+[[alias]]
+from = \"a@corp.test\"
+to = [\"b@ext.test\"]",
+        );
+        scene.content = Some(ContentFacts { reports: 1, ..ContentFacts::default() });
+        scene.check("loop.bounce.forward");
+        scene.content = Some(ContentFacts::default());
+        let found = scene.nothing_more().diagnose();
+        assert!(found.findings.iter().all(|finding| finding.cause != "loop.bounce.forward"));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The fallback of a broken next hop hands the mail back.
 
 use super::{after, back, domain_of, place, sent, with_return};
-use crate::diagnose::{Answer, Case, rule};
-use mail::{Actor, Confidence, Finding, Retry};
+use crate::diagnose::{Answer, Case, Experiment, Result, connected, rule};
+use crate::settings::{Host, NextHops};
+use mail::dns::{Kind, Question};
+use mail::{Actor, Carried, Confidence, Connect, Finding, HostTry, Retry, Return};
+use std::net::SocketAddr;
 
 rule! {
     /// Two relays are each other's fallback
@@ -16,38 +19,83 @@ rule! {
 
 fn find(case: &Case<'_>) -> Answer {
     let Some((visit, back)) = back(case) else { return Answer::No };
-    let Some(sent) = sent(back).filter(|sent| !sent.failed_before.is_empty()) else { return Answer::No };
-    if sent.address != visit.client {
+    let Some(sent) = sent(back).filter(|sent| sent.address == visit.client) else { return Answer::No };
+    let (mut better, mut refused) = (Vec::new(), true);
+    for failed in &sent.failed_before {
+        better.extend(failed.split_once(": ").map(|(host, _)| host.to_owned()));
+        refused &= failed.contains("refused");
+    }
+    // Next hops of one preference are taken in any order: the one that is down need not have been tried.
+    if better.is_empty() {
+        let (down, wanted) = siblings_down(case, back, sent);
+        if !wanted.is_empty() {
+            return Answer::Ask(wanted);
+        }
+        refused = down.iter().all(|tried| tried.connect == Connect::Refused);
+        better = down.iter().map(|tried| format!("{} [{}]", tried.host, tried.address)).collect();
+    }
+    if better.is_empty() {
         return Answer::No;
     }
     let domain = domain_of(&back.recipient);
-    let fallback = place(sent);
-    let failed = sent.failed_before.join("; ");
-    let better: Vec<&str> = sent.failed_before.iter().filter_map(|failed| Some(failed.split_once(": ")?.0)).collect();
-    let refused = sent.failed_before.iter().all(|failed| failed.contains("refused"));
-    let how = if refused { "refuses connections" } else { "fails" };
+    let (fallback, better) = (place(sent), better.join(", "));
+    let how = if refused { "refuses connections" } else { "cannot be reached" };
     let mut finding = Finding::new(
         "loop.peer.mutual_fallback",
         Actor::OurSettings,
         format!(
-            "The better next hop {} of {domain} {how}, and the fallback {fallback} only sends the mail back to this gateway \
+            "The next hop {better} of {domain} {how}, and the fallback {fallback} only sends the mail back to this gateway \
              ({}).",
-            better.join(", "),
             after(back)
         ),
     )
     .confidence(Confidence::Proven)
     .retry(Retry::AfterFix)
-    .evidence(format!("failed before {fallback}: {failed}"))
-    .disproof(format!("{fallback} keeping mail for {domain} while {} fails", better.join(", ")))
-    .fix(format!("Remove {} from the next hops of {domain}: the mail then waits here until {} is back.", sent.host, better.join(", ")));
-    finding = finding.fix(format!("Repair {}.", better.join(", ")));
+    .evidence(format!("{better} {how}; {fallback} took the message instead"))
+    .disproof(format!("{fallback} keeping mail for {domain} while {better} is down"))
+    .fix(format!(
+        "Remove {} from the next hops of {domain}: the mail then waits here until {better} is back.",
+        sent.host
+    ))
+    .fix(format!("Repair {better}."));
+    finding.evidence.extend(sent.failed_before.iter().cloned());
     with_return(finding, visit, back).into()
+}
+
+/// The domain's other next hops that cannot be reached now; and what must be looked at to know.
+fn siblings_down<'a>(case: &Case<'a>, back: &Return, sent: &Carried) -> (Vec<&'a HostTry>, Vec<Experiment>) {
+    let (mut down, mut wanted) = (Vec::new(), Vec::new());
+    let local = domain_of(&back.recipient).parse().ok().and_then(|domain| case.settings.local_domain(&domain));
+    let hops = local.map(|local| local.next_hops.as_ref().unwrap_or(&case.settings.local_next_hops));
+    let Some(NextHops::Hops(hops)) = hops else { return (down, wanted) };
+    for hop in hops {
+        let port = hop.port.unwrap_or(case.settings.delivery.port);
+        let address = match &hop.host {
+            Host::Addr(address) => Some(*address),
+            Host::Name(name) => {
+                let question = Question::new(&name.ascii(), Kind::A);
+                let ask = Experiment::ask(question.clone());
+                if case.dns(&question.name, Kind::A).is_none() && case.look(&ask).is_none() {
+                    wanted.push(ask);
+                }
+                case.addresses(&name.ascii()).first().copied()
+            }
+        };
+        let Some(address) = address.filter(|address| (*address, port) != (sent.address, sent.port)) else { continue };
+        let connect = Experiment::Connect { address: SocketAddr::new(address, port) };
+        match case.look(&connect) {
+            None => wanted.push(connect),
+            Some(Result::Talk(tried)) if !connected(tried) && tried.connect != Connect::NotTried => down.push(&**tried),
+            Some(_) => {}
+        }
+    }
+    (down, wanted)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, returned};
+    use crate::diagnose::{Experiment, Result};
 
     #[test]
     fn the_other_relay_sends_it_back() {
@@ -55,9 +103,28 @@ mod tests {
             "back u@corp.test from 127.0.0.11
              sent gw2.corp.test 127.0.0.11 u@corp.test
              failed backend.corp.test [127.0.0.20]: 421 4.4.1 [internal] connection failed: connection refused",
-            "loop.peer.mutual_fallback: The better next hop backend.corp.test [127.0.0.20] of corp.test refuses connections, \
+            "loop.peer.mutual_fallback: The next hop backend.corp.test [127.0.0.20] of corp.test refuses connections, \
              and the fallback gw2.corp.test (127.0.0.11) only sends the mail back to this gateway (after 1 s).",
         );
+    }
+
+    #[test]
+    fn a_next_hop_that_was_not_tried_is_looked_at() {
+        let text = "back u@corp.test from 127.0.0.11
+             sent 127.0.0.11 127.0.0.11 u@corp.test
+settings
+[[domain]]
+name = \"corp.test\"
+next_hops = [\"127.0.0.20\", \"127.0.0.11\"]";
+        let address = "127.0.0.20:25".parse().unwrap();
+        let look = |connect| {
+            let mut tried = mail::HostTry::new("127.0.0.20", "127.0.0.20".parse().unwrap(), 25, mail::Time(0));
+            tried.connect = connect;
+            returned(text).look(Experiment::Connect { address }, Result::Talk(Box::new(tried)))
+        };
+        look(mail::Connect::Refused).check("loop.peer.mutual_fallback");
+        look(mail::Connect::Made { ms: 1 }).check("loop.peer.backend_returns");
+        returned(text).nothing_more().check("loop.peer.backend_returns");
     }
 
     #[test]
