@@ -18,14 +18,17 @@ pub(super) struct Left<'a> {
 }
 
 /// The first refusal whose words are about what we call ourselves or where we come from; or one that gives no reason but the
-/// class "security or policy" (RFC 3463 X.7) or quotes our address.
+/// class "security or policy" (RFC 3463 X.7), or quotes our address.
 pub(super) fn refused<'a>(case: &Case<'a>) -> Option<Left<'a>> {
     const TOPICS: [Topic; 3] = [Topic::Helo, Topic::ReverseDns, Topic::Spf];
     let about = |reply: &Reply| words::topics(reply).iter().any(|topic| TOPICS.contains(topic));
     let open = |tried: &HostTry, reply: &Reply| {
-        words::topics(reply).is_empty()
-            && (reply.enhanced.is_some_and(|status| status.subject == 7)
-                || tried.source.is_some_and(|source| words::quotes(reply, &source.to_string())))
+        let names_source = tried.source.is_some_and(|source| words::quotes(reply, &source.to_string()));
+        let topics = words::topics(reply);
+        let is_policy = reply.enhanced.is_some_and(|status| status.subject == 7);
+        // "Client host rejected: NAME does not match [ADDRESS]": no block list is named, and ours are held against each other.
+        let compares = names_source && words::quotes(reply, &tried.ehlo) && words::dnsbl_zone(reply).is_none();
+        (topics.is_empty() && (is_policy || names_source)) || (topics.as_slice() == [Topic::BlockList] && compares)
     };
     let refusals = case.refusals();
     let plain = refusals.iter().find(|(_, _, reply)| about(reply));

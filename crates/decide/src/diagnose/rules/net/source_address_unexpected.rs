@@ -113,6 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_holds_our_name_against_our_address() {
+        let said = "5.7.1 EHLO name gw.corp.test does not match client address 127.0.0.3";
+        let with = |words: &str| scene(&format!("{}{ZONE}", REFUSED.replace(said, words))).nothing_more();
+        with("5.7.1 Client host rejected: gw.corp.test does not match [127.0.0.3]")
+            .check("net.source_address_unexpected");
+        let listed = with("5.7.1 gw.corp.test[127.0.0.3] blocked using zen.dnsbl.test");
+        assert!(!listed.diagnose().findings.iter().any(|finding| finding.cause == "net.source_address_unexpected"));
+    }
+
+    #[test]
     fn the_expected_source_is_no_cause() {
         let scene = scene(&format!("{REFUSED}{ZONE}").replace("127.0.0.3", "127.0.0.2")).nothing_more();
         assert!(!scene.diagnose().findings.iter().any(|finding| finding.cause == "net.source_address_unexpected"));
