@@ -6,7 +6,7 @@
 mod answers;
 mod order;
 
-use crate::settings::{AddressFamily, Host, NextHop, NextHops, Settings, Tls};
+use crate::settings::{AddressFamily, Host, NextHop, NextHops, PrivateAddresses, Settings, Tls};
 use answers::{Answers, Found};
 use mail::dns::{Answer, Question};
 use mail::status;
@@ -27,7 +27,7 @@ pub struct Plan {
     /// TLS on this way.
     pub tls: Tls,
     pub address_family: AddressFamily,
-    pub allow_private_addresses: bool,
+    pub allow_private_addresses: PrivateAddresses,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -122,7 +122,7 @@ pub fn plan(settings: &Settings, own: &Identity, domain: &Domain) -> Plan {
         way,
         tls: settings.tls_to(domain),
         address_family: settings.delivery.address_family,
-        allow_private_addresses: settings.delivery.allow_private_addresses,
+        allow_private_addresses: settings.delivery.allow_private_addresses.clone(),
     }
 }
 
@@ -412,7 +412,7 @@ fn prohibited(plan: &Plan, own: &Identity, address: IpAddr, port: u16) -> Option
     if is_mx && own.is_address(address) {
         return Some(Why::Own("its address".to_owned()));
     }
-    (is_mx && !plan.allow_private_addresses && !is_on_the_internet(address)).then_some(Why::Prohibited)
+    (is_mx && !is_on_the_internet(address) && !plan.allow_private_addresses.allow(address)).then_some(Why::Prohibited)
 }
 
 /// Whether mail from elsewhere could be meant for it. Documentation addresses count as on the Internet: harmless.

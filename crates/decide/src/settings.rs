@@ -205,8 +205,8 @@ pub struct Delivery {
     /// PEM file of authorities that are believed besides the system's.
     pub ca_file: Option<PathBuf>,
     pub address_family: AddressFamily,
-    /// Whether an MX may lead to a private or loopback address.
-    pub allow_private_addresses: bool,
+    /// Which private and loopback addresses an MX may lead to.
+    pub allow_private_addresses: PrivateAddresses,
     /// Empty: the system chooses.
     pub sources: Book<Source>,
 }
@@ -222,6 +222,32 @@ pub struct Timeouts {
     pub data: Duration,
     pub block: Duration,
     pub final_reply: Duration,
+}
+
+/// Addresses that are not on the Internet and to which an MX may lead all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PrivateAddresses {
+    #[default]
+    None,
+    All,
+    Networks(Vec<IpNet>),
+}
+
+impl PrivateAddresses {
+    /// Whether this address may be dialled. Never: addresses that are nobody's in particular (unspecified, multicast), or
+    /// that need an interface besides (link-local).
+    pub fn allow(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let is_nowhere = match address {
+            IpAddr::V4(v4) => v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local(),
+        };
+        match self {
+            PrivateAddresses::None => false,
+            PrivateAddresses::All => !is_nowhere,
+            PrivateAddresses::Networks(networks) => networks.iter().any(|network| network.contains(&address)),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

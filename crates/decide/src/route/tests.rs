@@ -307,6 +307,19 @@ fn next_hops_and_laboratories_may_be_private() {
         "x.test MX 10 a.test ; a.test A 10.0.0.1",
         "10 a.test 10.0.0.1:25",
     );
+    let leak = "x.test MX 10 a.test ; a.test A 127.0.0.11 ; a.test AAAA fe80::1";
+    check_with(
+        "[delivery]\nallow_private_addresses = true",
+        "x.test",
+        leak,
+        "10 a.test 127.0.0.11:25 | a.test [fe80::1] (preference 10): private or loopback address",
+    );
+    check_with(
+        "[delivery]\nallow_private_addresses = [\"127.0.0.0/8\"]",
+        "x.test",
+        "x.test MX 10 a.test ; a.test A 127.0.0.11, 10.0.0.1",
+        "10 a.test 127.0.0.11:25 | a.test [10.0.0.1] (preference 10): private or loopback address",
+    );
     check_with(
         "[[domain]]\nname = \"x.test\"\nnext_hops = [\"127.0.0.20:2525\"]",
         "a.x.test",

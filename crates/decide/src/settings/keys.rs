@@ -362,7 +362,7 @@ impl Delivery {
         at.key(
             "allow_private_addresses",
             &mut self.allow_private_addresses,
-            "Whether MX records may lead to private and loopback addresses. Next hops in the settings always may.",
+            "Whether MX records may lead to private and loopback addresses: to all of them, or to those in the networks listed. Next hops in the settings always may.",
         );
         at.list("source", &mut self.sources, Source::keys);
     }
@@ -538,7 +538,7 @@ impl Default for Delivery {
             tls: Tls::Offer,
             ca_file: None,
             address_family: AddressFamily::Any,
-            allow_private_addresses: false,
+            allow_private_addresses: PrivateAddresses::None,
             sources: Book::default(),
         }
     }

@@ -1,7 +1,10 @@
 //! The values that settings can have: how each is read from TOML and written again.
 
 use super::book::{Book, Entry};
-use super::{AddressFamily, Check, Host, InvalidRecipients, Mailboxes, Mode, NextHop, NextHops, PasswordHash, Tls};
+use super::{
+    AddressFamily, Check, Host, InvalidRecipients, Mailboxes, Mode, NextHop, NextHops, PasswordHash, PrivateAddresses,
+    Tls,
+};
 use ipnet::IpNet;
 use mail::{Address, Domain};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -404,6 +407,25 @@ fn hop_of_table(value: &Spanned<DeValue<'_>>, table: &toml::de::DeTable<'_>) -> 
     }
 }
 
+impl Setting for PrivateAddresses {
+    const WHAT: &'static str = "true, false, or a list of networks such as [\"10.1.0.0/16\"]";
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
+        match value.get_ref() {
+            DeValue::Boolean(true) => Ok(PrivateAddresses::All),
+            DeValue::Boolean(false) => Ok(PrivateAddresses::None),
+            DeValue::Array(_) => Vec::read(value).map(PrivateAddresses::Networks),
+            _ => Err(Problem::must_be::<Self>(value)),
+        }
+    }
+    fn show(&self) -> Option<String> {
+        match self {
+            PrivateAddresses::None => Some("false".to_owned()),
+            PrivateAddresses::All => Some("true".to_owned()),
+            PrivateAddresses::Networks(networks) => networks.show(),
+        }
+    }
+}
+
 impl Setting for NextHops {
     const WHAT: &'static str = "\"mx\" or a list of hosts such as [\"mail.corp.test\", \"192.0.2.1:2525\"]";
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
@@ -589,6 +611,10 @@ mod tests {
 
     #[test]
     fn next_hops_are_hosts_addresses_or_tables() {
+        check::<PrivateAddresses>("true", "true");
+        check::<PrivateAddresses>("false", "false");
+        check::<PrivateAddresses>("[\"10.0.0.0/8\", \"::1\"]", "[\"10.0.0.0/8\", \"::1/128\"]");
+        check::<PrivateAddresses>("\"yes\"", &format!("\"yes\": must be {}", PrivateAddresses::WHAT));
         check::<NextHops>("\"mx\"", "\"mx\"");
         check::<NextHops>("\"relay.test\"", "[\"relay.test\"]");
         check::<NextHops>(

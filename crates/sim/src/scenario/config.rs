@@ -22,7 +22,7 @@ hostname = "gw.corp.test"
 postmaster = "postmaster@corp.test"
 [delivery]
 port = 2525
-allow_private_addresses = true
+allow_private_addresses = ["127.0.0.0/8", "::1/128"]
 source = [{ address = "127.0.0.2" }]
 "#;
 
@@ -92,7 +92,7 @@ mod tests {
         let table: Table = text.parse().unwrap();
         assert_eq!(table["hostname"].as_str(), Some("x.test"));
         assert_eq!(table["delivery"]["port"].as_integer(), Some(26));
-        assert_eq!(table["delivery"]["allow_private_addresses"].as_bool(), Some(true));
+        assert_eq!(table["delivery"]["allow_private_addresses"][0].as_str(), Some("127.0.0.0/8"));
         assert_eq!(table["dns"]["servers"][0].as_str(), Some("127.0.0.53:5300"));
         let own = settings("[dns]\nservers = [\"127.0.0.1:53\"]", dns).parse::<Table>().unwrap();
         assert_eq!(own["dns"]["servers"][0].as_str(), Some("127.0.0.1:53"));

@@ -85,7 +85,7 @@ fn find(case: &Case<'_>) -> Answer {
         ))
         .fix(format!(
             "If {address} is meant, because the host is on your own network: [[domain]] name = \"{}\", next_hops = \
-             [\"{address}\"]; or set delivery.allow_private_addresses.",
+             [\"{address}\"]; or delivery.allow_private_addresses = [\"{address}\"].",
             attempt.domain
         ))
         .into()
