@@ -125,6 +125,14 @@ pub fn is_known(settings: &Settings, recipient: &Address) -> bool {
     list.is_none_or(|list| is_on_list(settings, list, recipient) || settings.aliases.iter().any(is_target))
 }
 
+/// Whether the next hop is to be asked if it knows this recipient: not about aliases, which are ours, nor postmaster, whom everybody
+/// must have (RFC 5321 4.5.1).
+pub fn asks_next_hop(settings: &Settings, recipient: &Address) -> bool {
+    settings.local_domain(recipient.domain()).is_some_and(|domain| domain.verify_recipients)
+        && settings.aliases.of(recipient).is_none()
+        && !recipient.local().eq_ignore_ascii_case("postmaster")
+}
+
 /// On the domain's list, or needs no place on it: postmaster (RFC 5321 4.5.1), and what is an alias itself.
 fn is_on_list(settings: &Settings, list: &Book<Address>, recipient: &Address) -> bool {
     recipient.local().eq_ignore_ascii_case("postmaster")

@@ -98,6 +98,8 @@ pub struct Door {
     /// Whoever speaks before it is over is turned away (RFC 5321 4.3.1).
     pub greeting_delay: Duration,
     /// DNS validation, each with its own reply text.
+    /// Zones of DNS block lists.
+    pub dnsbl: Vec<Domain>,
     pub require_reverse_name: Check,
     pub require_confirmed_reverse_name: Check,
     pub require_resolvable_helo: Check,
@@ -120,6 +122,8 @@ pub struct LocalDomain {
     /// Absent: every recipient is valid.
     pub recipients: Option<Book<Address>>,
     pub invalid_recipients: InvalidRecipients,
+    /// The next hop is asked about each recipient, during the session.
+    pub verify_recipients: bool,
     /// Where it stands in the document.
     pub line: Option<usize>,
 }
@@ -558,7 +562,7 @@ mod tests {
         check(
             "[listener.inbound]\nconections = 5\nfoo = 1\n[delviery]\n",
             "line 2: listener.inbound.conections = 5 is not a setting (did you mean `connections`?)\n\
-             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from, greeting_delay, require_reverse_name, require_confirmed_reverse_name, require_resolvable_helo, require_resolvable_sender)\n\
+             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from, greeting_delay, require_reverse_name, require_confirmed_reverse_name, require_resolvable_helo, require_resolvable_sender, dnsbl)\n\
              line 4: delviery = {…} is not a setting (did you mean `delivery`?)",
         );
     }
@@ -812,10 +816,12 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
                 "domain[other.test].name: - → \"other.test\"",
                 "domain[other.test].next_hops: - → \"mx\"",
                 "domain[other.test].invalid_recipients: - → \"reject\"",
+                "domain[other.test].verify_recipients: - → false",
                 "user[alice].password: … → …",
                 "domain[mx.test].name: \"mx.test\" → -",
                 "domain[mx.test].next_hops: \"mx\" → -",
                 "domain[mx.test].invalid_recipients: \"reject\" → -",
+                "domain[mx.test].verify_recipients: false → -",
             ]
         );
         assert!(!format!("{old:?}").contains("aGFzaA"));

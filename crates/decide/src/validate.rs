@@ -3,9 +3,10 @@
 //! Each check asks until it knows: [`Judged::Ask`] names the questions, the gateway puts them, and asks the check again with
 //! the answers. Unknown is not no: a lookup that failed defers, it never refuses.
 
+use crate::diagnose::words::{self, Topic};
 use crate::settings::{Check, Door, Settings};
 use mail::dns::{Answer, Data, Kind, Outcome, Question};
-use mail::{Listener, Reply, ReversePath, status};
+use mail::{ListWord, Listener, Reply, ReversePath, status};
 use std::net::IpAddr;
 
 /// What a check comes to.
@@ -99,6 +100,50 @@ pub fn sender(settings: &Settings, listener: Listener, sender: &ReversePath, kno
         Resolves::No(why) => {
             refuse(&status::SENDER_DOMAIN_UNRESOLVABLE, &door.require_resolvable_sender, format!("{domain} ({why})"))
         }
+    }
+}
+
+/// The question about a client at a block list (RFC 5782 2.1, 2.4).
+pub fn list_question(zone: &str, client: IpAddr) -> Question {
+    let reverse = Question::reverse(client).name;
+    let reversed = reverse.trim_end_matches(".in-addr.arpa").trim_end_matches(".ip6.arpa");
+    Question::new(&format!("{reversed}.{zone}"), Kind::A)
+}
+
+/// What a block list's answer means: codes are addresses in 127.0.0.0/8, but 127.0.0.1 is none (RFC 5782 2.1, 5), and what lies
+/// in 127.255.255.0/24 tells of an error. Any other address comes from somebody who answers for names that do not exist.
+pub fn list_word(answer: &Answer) -> ListWord {
+    match &answer.outcome {
+        Outcome::Failed(_) => ListWord::NoAnswer,
+        Outcome::NoName | Outcome::NoData => ListWord::Clean,
+        Outcome::Found => {
+            let is_code = |address: &IpAddr| match address {
+                IpAddr::V4(v4) => {
+                    let [a, b, c, d] = v4.octets();
+                    a == 127 && [b, c] != [255, 255] && [b, c, d] != [0, 0, 1]
+                }
+                IpAddr::V6(_) => false,
+            };
+            if answer.addresses().iter().all(is_code) { ListWord::Listed } else { ListWord::Error }
+        }
+    }
+}
+
+/// Whether a refusal at RCPT says that there is no such mailbox (RFC 3463 3.2, 3.3). A refusal for the sender's sake, or one
+/// that names no reason, does not: remembered as one, it would shut out mail that is welcome.
+pub fn says_unknown(reply: &Reply) -> bool {
+    if !reply.is_permanent() {
+        return false;
+    }
+    let topics = words::topics(reply);
+    let about_sender = [Topic::Callout, Topic::SenderDomain, Topic::SenderNotAllowed, Topic::NullSender];
+    if topics.iter().any(|topic| about_sender.contains(topic)) {
+        return false;
+    }
+    match reply.enhanced.map(|status| (status.class, status.subject, status.detail)) {
+        Some((5, 1, 0 | 1 | 3 | 6)) | Some((5, 2, 1)) => true,
+        None | Some((5, 0, 0)) => topics.contains(&Topic::NoSuchUser),
+        Some(_) => false,
     }
 }
 
@@ -232,6 +277,33 @@ mod tests {
         );
         // Without a name there is none that could lead elsewhere: that is the other check.
         with(&["9.2.0.192.in-addr.arpa PTR: NXDOMAIN"], "pass");
+    }
+
+    #[test]
+    fn only_documented_codes_are_listings() {
+        let question = list_question("list.test", "192.0.2.9".parse().unwrap());
+        assert_eq!(question.name, "9.2.0.192.list.test");
+        let word = |data: &str| list_word(&answer(&format!("9.2.0.192.list.test A: {data}")));
+        assert_eq!(word("127.0.0.2"), ListWord::Listed);
+        assert_eq!(word("127.0.0.10, 127.0.0.4"), ListWord::Listed);
+        assert_eq!(word("NXDOMAIN"), ListWord::Clean);
+        assert_eq!(word("FAIL timed out"), ListWord::NoAnswer);
+        assert_eq!(word("127.255.255.254"), ListWord::Error);
+        assert_eq!(word("127.0.0.1"), ListWord::Error);
+        assert_eq!(word("192.0.2.80"), ListWord::Error);
+    }
+
+    #[test]
+    fn only_a_missing_mailbox_makes_a_recipient_unknown() {
+        let says = |text: &str| says_unknown(&crate::diagnose::testing::reply(text));
+        assert!(says("550 5.1.1 no such user here"));
+        assert!(says("550 5.1.1"));
+        assert!(says("550 No such user here"));
+        assert!(!says("550 Sender verify failed"));
+        assert!(!says("550 5.7.1 rejected by policy"));
+        assert!(!says("550 5.1.8 bad sender"));
+        assert!(!says("450 4.1.1 try later"));
+        assert!(!says("550 rejected"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::around::Around;
 use crate::clock::{Ids, now};
+use crate::lists::Lists;
 use crate::log::Log;
 use crate::loops::Guard;
 use crate::metrics::Metrics;
@@ -9,6 +10,7 @@ use crate::probe::Probes;
 use crate::queue::Queue;
 use crate::resolve::{Resolver, Servers};
 use crate::tls::{Certificates, Trust};
+use crate::verify::Verifier;
 use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, Identity};
 use serde_json::Value;
@@ -42,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) queue: Queue,
     pub(crate) loops: Guard,
     pub(crate) around: Around,
+    pub(crate) lists: Lists,
+    pub(crate) verifier: Verifier,
     pub(crate) listening: Vec<SocketAddr>,
     in_force: RwLock<Arc<InForce>>,
     /// Turns true once: stop.
@@ -82,6 +86,8 @@ impl Core {
             queue: Queue::default(),
             loops,
             around: Around::default(),
+            lists: Lists::default(),
+            verifier: Verifier::default(),
             listening,
             in_force,
             stopping: watch::Sender::new(false),
@@ -99,6 +105,7 @@ impl Core {
         let next = Arc::new(in_force(version, settings, &self.listening, self.loops.learned()));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         self.resolver.forget();
+        self.verifier.forget();
     }
 
     /// Looks again at what this gateway is: its addresses change while it runs, and it meets itself behind others.

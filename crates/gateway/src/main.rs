@@ -13,6 +13,7 @@ mod door;
 mod explain;
 mod host;
 mod listen;
+mod lists;
 mod log;
 mod loops;
 mod metrics;
@@ -30,6 +31,7 @@ mod stream;
 mod sweep;
 mod tls;
 mod try_it;
+mod verify;
 mod visit;
 
 use clap::Parser;

@@ -106,7 +106,8 @@ async fn one(core: &Arc<Core>, in_force: &InForce, experiment: &Experiment) -> L
     look
 }
 
-async fn made(core: &Arc<Core>, in_force: &InForce, experiment: &Experiment) -> Seen {
+/// Makes one, whatever the budget.
+pub(crate) async fn made(core: &Arc<Core>, in_force: &InForce, experiment: &Experiment) -> Seen {
     match experiment {
         Experiment::Ask { question, how } => {
             let asked = timeout(ALL_MAX, core.resolver.ask_as(&in_force.dns, question.clone(), *how)).await;

@@ -6,17 +6,19 @@
 use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::listen::{Census, Seat};
+use crate::lists;
 use crate::metrics::{ByCode, ByListener};
 use crate::proxy;
 use crate::stream::Stream;
+use crate::verify;
 use crate::visit::{self, Diary};
 use decide::accept::{self, RcptVerdict};
 use decide::settings::{Door, Mode, Settings, Tls};
 use decide::validate::{self, Judged};
 use decide::{rewrite, route};
 use mail::{
-    AuditId, Body, End, Envelope, Headers, Listener, Origin, Recipient, Reply, Speaker, Stage, Storage, TlsUse, dns,
-    header_end, status,
+    AuditId, Body, End, Envelope, Headers, Known, ListWord, Listener, Origin, Recipient, Reply, Speaker, Stage,
+    Storage, TlsUse, dns, header_end, status,
 };
 use serde_json::json;
 use smtp::server::{Event, MailParams, Options, Refusal, Server, Violation};
@@ -161,6 +163,15 @@ pub(crate) async fn connection(
     {
         why = Some(kind.id);
         verdict = Err(reply);
+    }
+    if verdict.is_ok() && !listener.dnsbl.is_empty() && !in_force.settings.is_internal(client) {
+        diary.visit.lists = lists::ask(&core, &in_force, &listener.dnsbl, client).await;
+        let listed = diary.visit.lists.iter().find(|listing| listing.word == ListWord::Listed);
+        if let Some(listing) = listed {
+            let codes: Vec<String> = listing.codes.iter().map(ToString::to_string).collect();
+            let what = format!("{client} is on {} ({})", listing.zone, codes.join(", "));
+            verdict = Err(status::BLOCK_LISTED.reply(what));
+        }
     }
     let early = if verdict.is_ok() { said_early(&socket, listener.greeting_delay).await } else { Early::Nothing };
     let mut session = Session {
@@ -401,7 +412,7 @@ impl Session {
         match event {
             Event::Hello { name, extended } => self.hello(name, extended).await,
             Event::Mail(params) => self.mail(params).await,
-            Event::Rcpt(recipient) => self.rcpt(recipient),
+            Event::Rcpt(recipient) => self.rcpt(recipient).await,
             Event::Data => self.data(),
             Event::Content => {
                 let piece = self.server.take_content();
@@ -574,7 +585,7 @@ impl Session {
         self.server.accept();
     }
 
-    fn rcpt(&mut self, recipient: Recipient) {
+    async fn rcpt(&mut self, recipient: Recipient) {
         let user = self.server.user().map(str::to_owned);
         let Some(transaction) = &mut self.transaction else {
             return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), Stage::Rcpt);
@@ -588,17 +599,32 @@ impl Session {
             }
             None => recipient,
         };
-        let settings = &transaction.in_force.settings;
+        let in_force = transaction.in_force.clone();
+        let settings = &in_force.settings;
         let verdict = accept::relay(settings, self.role, self.client, user.as_deref(), &recipient.address);
         if let RcptVerdict::Denied(reply) = verdict {
-            self.refused(&reply, Stage::Rcpt, None, Offer::Recipient(recipient.address.to_string()));
-            return self.answer_refused(reply);
+            return self.refuse_recipient(reply, &recipient);
         }
+        if verdict == RcptVerdict::Local && accept::asks_next_hop(settings, &recipient.address) {
+            let verified = verify::recipient(&self.core, &in_force, &recipient.address).await;
+            let known = verified.known;
+            self.diary.verified(verified);
+            if known == Known::No {
+                return self
+                    .refuse_recipient(status::NO_SUCH_RECIPIENT.reply(recipient.address.to_string()), &recipient);
+            }
+        }
+        let Some(transaction) = &mut self.transaction else { return };
         self.diary.accepted(&recipient.address);
         transaction.given.push(recipient.address.clone());
         let added = expand(settings, recipient);
         added.into_iter().for_each(|recipient| transaction.add_recipient(recipient));
         self.server.accept();
+    }
+
+    fn refuse_recipient(&mut self, reply: Reply, recipient: &Recipient) {
+        self.refused(&reply, Stage::Rcpt, None, Offer::Recipient(recipient.address.to_string()));
+        self.answer_refused(reply);
     }
 
     fn data(&mut self) {

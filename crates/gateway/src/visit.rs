@@ -6,7 +6,9 @@
 use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::diagnose;
-use mail::{AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, Speaker, Stage, Time, Visit, status};
+use mail::{
+    AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, Speaker, Stage, Time, Verified, Visit, status,
+};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +22,7 @@ const REFUSALS_MAX: usize = 50;
 const DEALS_MAX: usize = 20;
 const RECIPIENTS_MAX: usize = 100;
 const REFUSED_RECIPIENTS_MAX: usize = 20;
+const VERIFIED_MAX: usize = 20;
 const IDS_MAX: usize = 20;
 /// The first octets of all that are kept.
 const FIRST_MAX: usize = 64;
@@ -147,6 +150,14 @@ impl Diary {
         self.visit.deals.last_mut()
     }
 
+    /// The server behind was asked about a recipient.
+    pub(crate) fn verified(&mut self, verified: Verified) {
+        if self.visit.verified.len() >= VERIFIED_MAX {
+            self.visit.verified.remove(0);
+        }
+        self.visit.verified.push(verified);
+    }
+
     pub(crate) fn accepted(&mut self, recipient: &mail::Address) {
         if let Some(deal) = self.last()
             && deal.accepted.len() < RECIPIENTS_MAX
@@ -163,6 +174,7 @@ impl Diary {
         !visit.refusals.is_empty()
             || !visit.early.is_empty()
             || visit.deals.iter().any(|deal| deal.unanswered)
+            || visit.lists.iter().any(|listing| listing.skipped_s > 0)
             || (in_transaction && !matches!(visit.end, End::Quit))
             || (timed_out && visit.taken == 0)
             || (visit.greeted.is_none() && visit.lasted_ms() > 1000)

@@ -36,4 +36,6 @@ pub use reply::{Reply, ReplyError};
 pub use stage::Stage;
 pub use status::{EnhancedStatus, Status};
 pub use time::Time;
-pub use visit::{Carried, Deal, End, Fault, Refusal, Return, Storage, Visit, looks_like_utf16};
+pub use visit::{
+    Carried, Deal, End, Fault, Known, ListWord, Listing, Refusal, Return, Storage, Verified, Visit, looks_like_utf16,
+};

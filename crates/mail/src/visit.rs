@@ -1,6 +1,6 @@
 //! Visit: one client's connection to a listener, as a record from which findings are made.
 
-use crate::{AuditId, Listener, RcptSaid, Reply, Said, Stage, Time, TlsHello, TlsUse, Via, dns};
+use crate::{Address, AuditId, Listener, RcptSaid, Reply, Said, Stage, Time, TlsHello, TlsUse, Via, dns};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -182,6 +182,66 @@ pub struct Return {
     pub stayed_domains: Vec<String>,
 }
 
+/// What a DNS block list says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListWord {
+    /// It does not hold the client.
+    #[default]
+    Clean,
+    Listed,
+    /// It answers with a code that is an error, not a listing (127.255.255.0/24), or with no code of a list at all.
+    Error,
+    /// The lookup failed.
+    NoAnswer,
+    /// It was not asked, because it fails.
+    Skipped,
+}
+
+/// What a DNS block list said of a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    pub zone: String,
+    pub word: ListWord,
+    pub codes: Vec<IpAddr>,
+    pub elapsed_ms: u32,
+    /// This failure and those before it, without an answer between.
+    pub failed_in_a_row: u32,
+    /// From now on it is left out for so long, in seconds.
+    pub skipped_s: u32,
+}
+
+/// Whether a server knows a recipient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    Yes,
+    No,
+    #[default]
+    Undecided,
+}
+
+/// A recipient that the server behind was asked about during the session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Verified {
+    pub recipient: String,
+    pub host: String,
+    pub address: Option<IpAddr>,
+    pub known: Known,
+    pub reply: Option<Reply>,
+    /// Asked for an earlier message.
+    pub cached: bool,
+}
+
+impl Verified {
+    /// Nobody was asked yet.
+    pub fn of(recipient: &Address) -> Verified {
+        Verified { recipient: recipient.to_string(), ..Verified::default() }
+    }
+}
+
 /// One client's connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visit {
@@ -235,6 +295,11 @@ pub struct Visit {
     pub returns: Vec<Return>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<Listing>,
+    /// At most twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verified: Vec<Verified>,
     /// Transactions in all, and messages taken.
     #[serde(default)]
     pub transactions: u32,
@@ -275,6 +340,8 @@ impl Visit {
             deals: Vec::new(),
             returns: Vec::new(),
             storage: None,
+            lists: Vec::new(),
+            verified: Vec::new(),
             transactions: 0,
             taken: 0,
             commands: 0,

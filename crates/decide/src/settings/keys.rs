@@ -268,6 +268,7 @@ impl Door {
             "Refuse HELO and EHLO names that have neither A, AAAA nor MX, with 550 5.7.1. A lookup that fails defers.",
         );
         at.key("require_resolvable_sender", &mut self.require_resolvable_sender, "Refuse MAIL FROM domains that have neither MX, A nor AAAA, or a null MX, with 550 5.1.8: no bounce could be returned. A lookup that fails defers.");
+        at.key("dnsbl", &mut self.dnsbl, "DNS block lists, such as \"zen.example.org\": clients that one holds are refused at connect with 554 5.7.1. Error codes (127.255.255.0/24) are no listing; a list that fails is left out for a while. Hosts in internal_hosts are exempt.");
     }
 }
 
@@ -278,8 +279,10 @@ impl LocalDomain {
             None => (None, None),
         };
         let name = at.required("name", name, "A domain whose mail is taken for servers behind the gateway. Its subdomains inherit; the longest name that fits wins.");
-        let (mut next_hops, mut recipients, mut invalid) = match &mut domain {
-            Some(domain) => (domain.next_hops.take(), domain.recipients.take(), domain.invalid_recipients),
+        let (mut next_hops, mut recipients, mut invalid, mut verify) = match &mut domain {
+            Some(domain) => {
+                (domain.next_hops.take(), domain.recipients.take(), domain.invalid_recipients, domain.verify_recipients)
+            }
             None => Default::default(),
         };
         at.key("next_hops", &mut next_hops, "Where its mail goes: hosts and addresses, or \"mx\" for the domain's own MX records. Left out: route.local.next_hops.");
@@ -289,7 +292,9 @@ impl LocalDomain {
             &mut invalid,
             "What becomes of mail to other recipients: refused at RCPT, accepted and bounced, or dropped.",
         );
-        Some(LocalDomain { name: name?, next_hops, recipients, invalid_recipients: invalid, line: at.line() })
+        at.key("verify_recipients", &mut verify, "Ask the next hop about each recipient while the client waits (MAIL with the null sender, RCPT, QUIT), and refuse with 550 5.1.1 whom it does not know: no bounces to forged senders. Answers are kept for an hour, refusals for ten minutes; if the next hop cannot be asked, the recipient is accepted.");
+        let (invalid_recipients, verify_recipients) = (invalid, verify);
+        Some(LocalDomain { name: name?, next_hops, recipients, invalid_recipients, verify_recipients, line: at.line() })
     }
 }
 
@@ -486,6 +491,7 @@ fn everyone() -> Door {
         key: None,
         proxy_protocol_from: Vec::new(),
         greeting_delay: Duration::ZERO,
+        dnsbl: Vec::new(),
         require_reverse_name: Check::default(),
         require_confirmed_reverse_name: Check::default(),
         require_resolvable_helo: Check::default(),

@@ -15,6 +15,9 @@ mail.liar.test.          A   127.0.1.99
 liar.test.               TXT \"v=spf1 -all\"
 nomail.test.             MX  0 .
 broken.test.             ANY !SERVFAIL
+10.1.0.127.list.test.    A   127.0.0.2
+*.error.test.            A   127.255.255.254
+*.servfail.test.         ANY !SERVFAIL
 ";
 
 struct Lab {
@@ -86,4 +89,45 @@ async fn names_in_ehlo_and_mail_must_resolve_if_asked_for() {
     client.expect("MAIL FROM:<>", "250").await.unwrap();
     client.expect("RSET", "250").await.unwrap();
     client.expect("MAIL FROM:<a@good.test>", "250").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_list_refuses_whom_it_holds_and_nobody_by_an_error_code() {
+    let lab = lab("dnsbl = [\"list.test\", \"error.test\"]").await;
+    let greeting = lab.greeting("127.0.1.10").await;
+    assert!(greeting.starts_with("554 5.7.1 blocked: 127.0.1.10 is on list.test (127.0.0.2)"), "{greeting}");
+    assert!(lab.greeting("127.0.1.11").await.starts_with("220"));
+    lab.gateway.wait_log(|log| log.contains("finding: own.dnsbl_query_error")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_block_list_is_left_out_after_five_failures() {
+    let lab = lab("dnsbl = [\"servfail.test\"]").await;
+    for client in 20..26 {
+        assert!(lab.greeting(&format!("127.0.1.{client}")).await.starts_with("220"));
+    }
+    lab.gateway.wait_log(|log| log.contains("finding: own.dnsbl_timeout")).await;
+    assert!(lab._dns.asked().iter().any(|asked| asked.name.contains("24.1.0.127.servfail.test")));
+    assert!(!lab._dns.asked().iter().any(|asked| asked.name.contains("25.1.0.127.servfail.test")), "it was left out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_hop_is_asked_whom_it_knows_and_no_bounce_is_made() {
+    let script = "rcpt nobody@corp.test 550 5.1.1 no such user\nrcpt moody@corp.test 550 Sender verify failed\n";
+    let next_hop = peer(script).await;
+    let gateway = Gateway::start(&format!("{}verify_recipients = true\n", Gateway::settings(&next_hop))).await;
+    let reply = gateway.send("forged@victim.test", "nobody@corp.test", "Subject: x\r\n\r\nx").await.to_string();
+    assert!(reply.starts_with("550 5.1.1"), "{reply}");
+    let event = record_of(&gateway, &reply).await;
+    assert_eq!(event["finding"]["cause"], "own.no_recipient_check");
+    assert!(event["finding"]["sentence"].as_str().unwrap().contains("instead of bouncing to forged@victim.test"));
+    // A refusal that is not about the mailbox shuts nobody out.
+    assert!(gateway.send("a@good.test", "moody@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(gateway.send("a@good.test", "known@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(gateway.send("a@good.test", "known@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(next_hop.wait_received(2, crate::gateway::PATIENCE).await);
+    let probes = next_hop.transcript().iter().filter(|line| line.contains("C: MAIL FROM:<>")).count();
+    assert!(probes >= 3, "nobody, moody and known, once each; and perhaps a bounce: {:?}", next_hop.transcript());
+    let known = next_hop.transcript().iter().filter(|line| line.contains("C: RCPT TO:<known@corp.test>")).count();
+    assert_eq!(known, 3, "asked once, delivered twice");
 }

@@ -5,7 +5,11 @@ use crate::diagnose::Rule;
 mod auth_required_on_mx;
 mod banner_delay_breaks_callout;
 mod clock_skew;
+mod dnsbl_query_error;
+mod dnsbl_timeout;
 pub(super) mod mx;
+mod no_recipient_check;
+mod rcpt_cache_poisoned;
 mod refused;
 mod relaying_denied;
 mod storage_low;
@@ -19,6 +23,10 @@ pub(super) const RULES: &[Rule] = &[
     auth_required_on_mx::RULE,
     banner_delay_breaks_callout::RULE,
     clock_skew::RULE,
+    dnsbl_query_error::RULE,
+    dnsbl_timeout::RULE,
+    rcpt_cache_poisoned::RULE,
+    no_recipient_check::RULE,
 ];
 
 /// What a refusal comes to where nothing more special is known: behind all other families.
