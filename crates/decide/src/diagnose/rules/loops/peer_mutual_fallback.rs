@@ -1,10 +1,10 @@
 //! The fallback of a broken next hop hands the mail back.
 
 use super::{after, back, domain_of, place, sent, with_return};
-use crate::diagnose::{Answer, Case, Experiment, Result, connected, rule};
+use crate::diagnose::{Answer, Case, Experiment, Result, connected, delivered, rule};
 use crate::settings::{Host, NextHops};
-use mail::dns::{Kind, Question};
-use mail::{Actor, Carried, Confidence, Connect, Finding, HostTry, Retry, Return};
+use mail::dns::{Data, Kind, Question};
+use mail::{Actor, Carried, Confidence, Connect, Finding, HostTry, Retry, Return, Severity, Via};
 use std::net::SocketAddr;
 
 rule! {
@@ -18,6 +18,57 @@ rule! {
 }
 
 fn find(case: &Case<'_>) -> Answer {
+    if case.attempt().is_some() { handed_over(case) } else { returned(case) }
+}
+
+/// Before it comes back: the fallback that took the mail is an MX of the domain that is worse than this gateway, so the
+/// best that it can do is to bring it here (RFC 5321 5.1).
+fn handed_over(case: &Case<'_>) -> Answer {
+    let Some(attempt) = case.attempt().filter(|attempt| attempt.local && attempt.via == Via::NextHops) else {
+        return Answer::No;
+    };
+    let Some(took) = attempt.tries.last().filter(|tried| delivered(tried)) else { return Answer::No };
+    let Some(failed) = attempt.tries.iter().find(|tried| !connected(tried) && tried.failure.is_some()) else {
+        return Answer::No;
+    };
+    let question = Question::new(&attempt.domain, Kind::Mx);
+    let Some(mx) = case.dns(&question.name, Kind::Mx) else {
+        let ask = Experiment::ask(question);
+        return if case.look(&ask).is_none() { Answer::Ask(vec![ask]) } else { Answer::No };
+    };
+    let preference = |fits: &dyn Fn(&str) -> bool| {
+        let record = |data| if let &Data::Mx { preference, ref host } = data { Some((preference, host)) } else { None };
+        mx.data().filter_map(record).filter(|(_, host)| fits(host)).map(|(preference, _)| preference).min()
+    };
+    let own = preference(&|host| case.identity.is_name(host));
+    let fallback = preference(&|host| host.eq_ignore_ascii_case(&took.host));
+    let (Some(own), Some(worse)) = (own, fallback) else { return Answer::No };
+    if own >= worse {
+        return Answer::No;
+    }
+    let how = if failed.connect == Connect::Refused { "refuses connections" } else { "cannot be reached" };
+    let (better, domain) = (format!("{} ({})", failed.host, failed.address), &attempt.domain);
+    Finding::new(
+        "loop.peer.mutual_fallback",
+        Actor::OurSettings,
+        format!(
+            "The next hop {better} of {domain} {how}, and the fallback {} ({}), MX of preference {worse}, can only send the \
+             mail back to this gateway, MX of preference {own}.",
+            took.host, took.address
+        ),
+    )
+    .severity(Severity::Warning)
+    .retry(Retry::AfterFix)
+    .evidence(format!("{better}: {}", failed.failure.as_ref().map(ToString::to_string).unwrap_or_default()))
+    .evidence(format!("{} [{}] took the message", took.host, took.address))
+    .evidence(mx.summary())
+    .disproof(format!("{} keeping mail for {domain}, or having a way of its own to the mailboxes", took.host))
+    .fix(format!("Remove {} from the next hops of {domain}: the mail then waits here until {better} is back.", took.host))
+    .fix(format!("Repair {better}."))
+    .into()
+}
+
+fn returned(case: &Case<'_>) -> Answer {
     let Some((visit, back)) = back(case) else { return Answer::No };
     let Some(sent) = sent(back).filter(|sent| sent.address == visit.client) else { return Answer::No };
     let (mut better, mut refused) = (Vec::new(), true);
@@ -95,6 +146,7 @@ fn siblings_down<'a>(case: &Case<'a>, back: &Return, sent: &Carried) -> (Vec<&'a
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check, returned};
+    use crate::diagnose::testing::scene;
     use crate::diagnose::{Experiment, Result};
 
     #[test]
@@ -137,5 +189,26 @@ next_hops = [\"127.0.0.20\", \"127.0.0.11\"]";
              hop gw2.corp.test",
             "loop.peer.unknown_user_ping_pong",
         );
+    }
+
+    #[test]
+    fn a_fallback_that_is_a_worse_mx_can_only_send_it_back() {
+        let text = "to u@corp.test
+             local
+             dns corp.test MX: 10 gw.corp.test, 20 gw2.corp.test
+             try backend.corp.test 127.0.0.20
+               refused
+               fail connect path [internal] 421 4.4.1 connection refused
+             try gw2.corp.test 127.0.0.11
+               final 250 2.0.0 ok";
+        scene(text).check(
+            "loop.peer.mutual_fallback: The next hop backend.corp.test (127.0.0.20) of corp.test refuses connections, and the \
+             fallback gw2.corp.test (127.0.0.11), MX of preference 20, can only send the mail back to this gateway, MX of \
+             preference 10.",
+        );
+        for other in ["20 gw.corp.test, 10 gw2.corp.test", "10 gw.corp.test, 20 gw3.corp.test"] {
+            let scene = scene(&text.replace("10 gw.corp.test, 20 gw2.corp.test", other)).nothing_more();
+            assert!(scene.diagnose().findings.iter().all(|found| found.cause != "loop.peer.mutual_fallback"));
+        }
     }
 }
