@@ -100,15 +100,22 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
     if next == Next::Expired {
         failed.extend(put_off.drain(..).map(|(recipient, last)| (recipient, expired(last))));
     }
+    // What is true of one recipient must not be told of another.
+    let (for_failed, for_put_off) = match (failed.is_empty(), put_off.is_empty()) {
+        (false, false) => {
+            (cause.without(core, &in_force, &attempt, &put_off), cause.without(core, &in_force, &attempt, &failed))
+        }
+        _ => (cause.clone(), cause.clone()),
+    };
     let mut events = Vec::new();
     events.extend(delivered_events(core, &delivery, &delivered, &attempt, &cause));
     if let Some((_, status)) = failed.first() {
         let kind =
             if status.enhanced == status::LOOP.with("").enhanced && status.host.is_none() { "loop" } else { "bounced" };
-        events.push(failure_event(core, kind, &delivery, &failed, &attempt, &cause));
+        events.push(failure_event(core, kind, &delivery, &failed, &attempt, &for_failed));
         core.metrics.bounced.inc_by(failed.len() as u64);
     }
-    let mut reported = report(core, &in_force, &delivery, &failed, cause.first(), Action::Failed, None).await;
+    let mut reported = report(core, &in_force, &delivery, &failed, for_failed.first(), Action::Failed, None).await;
     reported &= report_success(core, &in_force, &delivery, &delivered).await;
     let outcome = match next {
         // The report could not be stored: the message stays, and the report is tried again with it.
@@ -117,11 +124,11 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
             later(put_off, delivery.attempts, now() + std::time::Duration::from_secs(60), &extra)
         }
         Next::At(time) if !put_off.is_empty() => {
-            events.push(failure_event(core, "deferred", &delivery, &put_off, &attempt, &cause));
+            events.push(failure_event(core, "deferred", &delivery, &put_off, &attempt, &for_put_off));
             core.metrics.deferred.inc_by(put_off.len() as u64);
-            notify_delay(core, &in_force, &delivery, &put_off, cause.first(), &mut extra).await;
+            notify_delay(core, &in_force, &delivery, &put_off, for_put_off.first(), &mut extra).await;
             extra.attempt = Some(attempt);
-            extra.finding = cause.first().cloned();
+            extra.finding = for_put_off.first().cloned();
             extra.changed.clone_from(&cause.changed);
             later(put_off, attempts, time, &extra)
         }
@@ -141,6 +148,7 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
 }
 
 /// Why an attempt came to what it came to.
+#[derive(Clone)]
 struct Cause {
     findings: Vec<Finding>,
     changed: Vec<String>,
@@ -149,6 +157,24 @@ struct Cause {
 impl Cause {
     fn first(&self) -> Option<&Finding> {
         self.findings.first()
+    }
+
+    /// Why for all but these recipients: what was said of them is left out and the rules are asked anew.
+    fn without(&self, core: &Core, in_force: &InForce, attempt: &Attempt, others: &[(Recipient, Status)]) -> Cause {
+        if self.findings.is_empty() {
+            return self.clone();
+        }
+        let others: Vec<String> = others.iter().map(|(recipient, _)| recipient.address.to_string()).collect();
+        let mut attempt = attempt.clone();
+        attempt.recipients.retain(|recipient| !others.contains(recipient));
+        for tried in &mut attempt.tries {
+            tried.rcpt.retain(|said| !others.contains(&said.recipient));
+            let refused = tried.rcpt.iter().find(|said| !said.reply.is_positive());
+            if tried.failure.as_ref().is_some_and(|failure| failure.stage == mail::Stage::Rcpt) {
+                tried.failure = refused.map(|said| mail::Failure::remote(mail::Stage::Rcpt, &tried.host, &said.reply));
+            }
+        }
+        Cause { findings: diagnose::of_record(core, in_force, &attempt), changed: self.changed.clone() }
     }
 
     /// For incidents. What is only worth knowing is none.
