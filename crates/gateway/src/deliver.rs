@@ -1096,7 +1096,14 @@ impl Link {
         tried.helo_only = heard.helo_only;
         tried.starttls.clone_from(&heard.starttls);
         tried.mail_reply.clone_from(&heard.mail);
-        tried.rcpt = heard.recipients.iter().filter_map(rcpt).take(NAMED_MAX).collect();
+        // Of a long list both kinds are of interest: where the refusals begin, and what they say.
+        let (mut taken, mut refused) = (0, 0);
+        let is_named = |said: &RcptSaid| {
+            let count = if said.reply.is_positive() { &mut taken } else { &mut refused };
+            *count += 1;
+            *count <= NAMED_MAX
+        };
+        tried.rcpt = heard.recipients.iter().filter_map(rcpt).filter(is_named).collect();
         tried.data_reply.clone_from(&heard.data);
         tried.final_reply.clone_from(&heard.content);
         tried.capabilities.clone_from(&self.client.capabilities().lines);

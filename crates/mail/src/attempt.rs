@@ -213,7 +213,7 @@ pub struct HostTry {
     pub certificate: Option<Certificate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail_reply: Option<Reply>,
-    /// At most a hundred.
+    /// At most a hundred that were taken and a hundred that were not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rcpt: Vec<RcptSaid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

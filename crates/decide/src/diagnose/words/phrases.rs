@@ -7,6 +7,9 @@
 use super::tokens::Token;
 use super::{Topic, Weight};
 
+/// Words that lead to the reason and are none themselves: "has been rate limited because DKIM …" is about DKIM.
+const NOISE: &[&str] = &["been rate limited because"];
+
 /// Phrases with one meaning, the more special first.
 const CLEAR: &[(Topic, &[&str])] = &[
     (Topic::Nul, &["nul|null byte*|octet*|character*|char|chars", "nuls", "ascii nul|null"]),
@@ -96,6 +99,7 @@ const CLEAR: &[(Topic, &[&str])] = &[
             "must|should|need*|please issue|use|do|start|send|upgrade .. starttls|tls|ssl|encryption",
             "require*|demand*|enforce* .. starttls|tls|ssl|encrypt*",
             "without starttls|tls|ssl|encryption",
+            "wasn|not .. sent over .. tls",
             "unencrypted|cleartext|plaintext .. not|refused|rejected|prohibited|denied|disabled|disallowed",
             "not|never .. unencrypted|cleartext|plaintext",
             "only .. tls|encrypted|starttls|ssl .. connection*|session*|accept*|allow*|mail",
@@ -197,13 +201,12 @@ const CLEAR: &[(Topic, &[&str])] = &[
             "mail flood*",
             "flooding",
             "slow down",
-            "reputation",
             "user complaints",
             "unexpected volume",
             "exceed* permitted|allowed|your limit*",
             "receiving mail|email|messages at a rate",
-            "senderbase|senderscore",
-            "tss0*|tss1*",
+            "tss0*|tss1*|ts01|ts02|ts03|ts04",
+            "permanently|temporarily deferred .. from|due",
             "suspicious activity|traffic",
             "traffic not accepted",
             "rp 001|002|003",
@@ -252,7 +255,8 @@ const CLEAR: &[(Topic, &[&str])] = &[
             "listed at|in|on|by",
             "is|are|was|currently listed",
             "dnsbl*|rbl|rbls|drbl|rblsmtpd",
-            "spamhaus|spamcop|sorbs|barracudacentral|uceprotect|psbl|backscatterer|mailspike|cloudmark|abusix|invaluement|proofpoint dynamic|reputation",
+            "spamhaus|spamcop|sorbs|barracudacentral|uceprotect|psbl|backscatterer|mailspike|cloudmark|abusix|invaluement",
+            "barracuda|proofpoint|senderbase dynamic|reputation",
             "block*|rejected|refused|denied|found|service using|via|at @name",
             "block*|blacklisted by @name",
             "found in|on @name",
@@ -270,6 +274,7 @@ const CLEAR: &[(Topic, &[&str])] = &[
             "known spam source*",
         ],
     ),
+    (Topic::Rate, &["reputation", "senderbase|senderscore"]),
     (
         Topic::Connections,
         &[
@@ -504,22 +509,14 @@ const GAP_MAX: usize = 5;
 
 /// Topics of the phrases found, in the order of the tables.
 pub(super) fn topics(tokens: &mut [Token]) -> Vec<(Topic, Weight)> {
+    NOISE.iter().for_each(|phrase| {
+        take(phrase, tokens);
+    });
     let mut found = Vec::new();
     for (topic, phrases) in CLEAR {
         for phrase in *phrases {
-            let elements: Vec<&str> = phrase.split(' ').collect();
-            let mut from = 0;
-            while from < tokens.len() {
-                let mut used = Vec::new();
-                if matches(&elements, tokens, from, &mut used) {
-                    for at in used {
-                        if matches!(tokens[at], Token::Word(_)) {
-                            tokens[at] = Token::Used;
-                        }
-                    }
-                    found.push((*topic, Weight::Clear));
-                }
-                from += 1;
+            if take(phrase, tokens) {
+                found.push((*topic, Weight::Clear));
             }
         }
     }
@@ -533,6 +530,24 @@ pub(super) fn topics(tokens: &mut [Token]) -> Vec<(Topic, Weight)> {
         }
     }
     found
+}
+
+/// Whether the phrase is there; its words are used up wherever it is.
+fn take(phrase: &str, tokens: &mut [Token]) -> bool {
+    let elements: Vec<&str> = phrase.split(' ').collect();
+    let mut is_there = false;
+    for from in 0..tokens.len() {
+        let mut used = Vec::new();
+        if matches(&elements, tokens, from, &mut used) {
+            is_there = true;
+            for at in used {
+                if matches!(tokens[at], Token::Word(_)) {
+                    tokens[at] = Token::Used;
+                }
+            }
+        }
+    }
+    is_there
 }
 
 /// Whether the elements stand from here on; `used`: where.

@@ -373,3 +373,45 @@ fn queue_ids_are_found() {
         assert_eq!(queue_id(&reply(text)).as_deref(), id, "{text}");
     }
 }
+
+#[test]
+fn more_of_the_large_providers() {
+    table(
+        "Rate | 421 4.7.0 [TSS04] Messages from 127.0.0.2 temporarily deferred due to user complaints - 4.16.55.1
+         BlockList | 553 5.7.1 [BL21] Connections will not be accepted from 127.0.0.2, because the ip is in Spamhaus's list; see http://postmaster.yahoo.com/550-bl23.html
+         Rate | 421 4.7.1 [TS03] All messages from 127.0.0.2 will be permanently deferred; Retrying will NOT succeed.
+         Rate | 451 4.7.500 Server busy. Please try again later from [127.0.0.2]. (AS77713551)
+         Spf | 421 4.7.27 Your email has been rate limited because SPF authentication didn't pass for this message.
+         Dkim | 421 4.7.30 Your email has been rate limited because DKIM authentication didn't pass for this message.
+         TlsRequired | 421 4.7.29 Your email has been rate limited because this message wasn't sent over a TLS connection.
+         ReverseDns | 421 4.7.23 Your email has been rate limited because the sending IP address doesn't have a PTR record, or the PTR record's forward DNS entry doesn't match the sending IP address.
+         Dmarc | 550 5.7.26 Unauthenticated email from corp.test is not accepted due to domain's DMARC policy. Please contact the administrator of corp.test domain.
+         Rate | 421 4.7.28 Gmail has detected an unusual rate of unsolicited email originating from your IP address. To protect our users from spam, email sent from your IP address has been temporarily rate limited.
+         Rate | 550 5.7.1 [127.0.0.2 18] Our system has detected that this message is likely suspicious due to the very low reputation of the sending IP address.
+         Rate | 550-5.7.1 Our system has detected that this message is likely suspicious due to the very low reputation of the sending domain.
+         BlockList | 550 5.7.511 Access denied, banned sender[127.0.0.2]. To request removal from this list please forward this message to delist@messaging.microsoft.com
+         Rate | 550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP.
+         NoSuchUser | 550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302).
+         Rate | 452 4.1.1 Requested action aborted: try again later; mail rate limit exceeded.
+         BlockList | 554-gmx.net (mxgmx101) Nemesis ESMTP Service not available 554-No SMTP service 554-IP address is block listed.
+         Rate | 421-gmx.net Service closing, too many messages from this IP
+         Rate | 450 4.2.0 Requested mail action not taken: mailbox unavailable, Mail send limit exceeded. too many mails
+         BlockList | 550 spam message rejected. Please visit http://help.mail.ru/notspam-support/id?c=x or report details, your IP 127.0.0.2 is blocked
+         Rate | 451 Ratelimit exceeded for mailbox u@corp.test. Try again later.
+         NoSuchUser | 550 Message was not accepted -- invalid mailbox.  Local mailbox a@mail.ru is unavailable: user not found
+         Content | 554 DT:SPM 163 mx1,please see http://mail.163.com/help/help_spam_16.htm: message looks like spam
+         Rate | 550 Domain frequency limited. Too many mails sent
+         Connections | 421 Too many connections from this ip, wait 60 seconds
+         NoSuchUser | 550 Mailbox not found or access denied. http://service.mail.qq.com/
+         BlockList | 554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using Barracuda Reputation; http://www.barracudanetworks.com/reputation/
+         BlockList | 550 Administrative prohibition - envelope blocked - http://kb.mimecast.com/: IP found in RBL
+         Greylist | 451 Internal resource temporarily unavailable - http://www.mimecast.com/knowledgebase/KBID10473.htm#451 greylisted
+         BlockList | 554 mx1.dest.test Your access to this mail system has been rejected due to the sending MTA's poor reputation; the IP is blacklisted
+         Rate | 554 Your access to this mail system has been rejected due to the sending MTA's poor reputation. If you believe that this failure is in error, please contact the intended recipient via alternate means.
+         Busy | 452 4.3.0 4.3.2 System overloaded, try later
+         Busy | 421 4.3.2 System not accepting network messages
+         Busy | 421 4.3.0 Temporary System Problem.  Try again later
+         Connections | 421 4.7.0 Too many connections from your network
+         Connections | 452 Too many concurrent messages/sessions from 127.0.0.2",
+    );
+}

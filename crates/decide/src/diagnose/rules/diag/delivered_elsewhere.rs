@@ -35,7 +35,8 @@ fn find(case: &Case<'_>) -> Answer {
         ),
     )
     .severity(Severity::Info)
-    .confidence(Confidence::Proven)
+    // That it was taken is proven; that nothing else is to be told of this delivery is not.
+    .confidence(Confidence::Likely)
     .retry(Retry::NotNeeded)
     .evidence(format!("{} answered the content with \"{reply}\"", said::place(tried)))
     .evidence(format!("at {time}, from {} to {}:{}", source(tried), tried.address, tried.port))

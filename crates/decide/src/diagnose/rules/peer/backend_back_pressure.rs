@@ -28,7 +28,7 @@ fn find(case: &Case<'_>) -> Answer {
             // At RCPT or later it may be this recipient or this message: only plain words count there.
             && (said.stage <= Stage::Mail || said.reply.enhanced.is_some_and(|status| (status.subject, status.detail) == (3, 1)))
     });
-    let Some(said) = short else { return Answer::No };
+    let Some(said) = short else { return held_off(case).into() };
     let node = if attempt.local { "Backend node" } else { "Next hop" };
     let other = case.tries().iter().find(|tried| tried.address != said.tried.address && delivered(tried));
     let around = || {
@@ -74,9 +74,54 @@ fn find(case: &Case<'_>) -> Answer {
         .into()
 }
 
+/// How long a node that refused is remembered for those that follow.
+const REMEMBERED_S: u64 = 600;
+
+/// The message went through, to another node, because the first was short a moment ago.
+fn held_off(case: &Case<'_>) -> Option<Finding> {
+    let attempt = case.attempt()?;
+    let tried = case.tries().iter().find(|tried| delivered(tried))?;
+    let short = case.around.seen.iter().rev().find(|seen| {
+        seen.domain == attempt.domain
+            && seen.configured
+            && seen.address != tried.address
+            && attempt.started.since(seen.at).as_secs() <= REMEMBERED_S
+            && seen.stage.is_some_and(|stage| stage <= Stage::Mail)
+            && seen.reply.as_ref().is_some_and(|reply| reply.is_transient() && words::is_about(reply, Topic::Storage))
+    })?;
+    let recovered =
+        case.around.seen.iter().any(|seen| seen.address == short.address && seen.delivered && seen.at >= short.at);
+    if recovered {
+        return None;
+    }
+    let reply = short.reply.as_ref()?;
+    let code = reply.enhanced.map_or_else(|| reply.code.to_string(), |enhanced| format!("{} {enhanced}", reply.code));
+    let node = if attempt.local { "Backend node" } else { "Next hop" };
+    let stage = short.stage.unwrap_or(Stage::Mail);
+    Some(
+        Finding::new(
+            "peer.backend_back_pressure",
+            if attempt.local { Actor::OurServer } else { Actor::TheirHost },
+            format!(
+                "{node} {} refuses every message at {stage} with {code} (its own disk or memory is short); node {} works and \
+                 takes the load.",
+                short.address, tried.address
+            ),
+        )
+        .severity(Severity::Warning)
+        .confidence(Confidence::Likely)
+        .retry(Retry::NotNeeded)
+        .evidence(format!("{} answered {stage} with \"{reply}\" at {}", short.address, short.at.rfc5322()))
+        .evidence(format!("{} took this message", said::place(tried)))
+        .disproof(format!("{} takes a message", short.address))
+        .fix(format!("Free disk or memory on {}: logs, queue, databases.", short.address)),
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::testing::check;
+    use crate::diagnose::testing::{check, reply, scene, seen_at};
+    use mail::{Severity, Stage};
 
     const SHORT: &str = "to u@corp.test
         local
@@ -93,6 +138,28 @@ mod tests {
              or memory is short); node 127.0.0.21 works and takes the load.",
         );
         check(SHORT, "peer.backend_back_pressure");
+    }
+
+    #[test]
+    fn those_that_follow_are_told_too() {
+        let text = "to u@corp.test
+             local
+             try 127.0.0.21 127.0.0.21
+               rcpt u@corp.test 250 ok
+               final 250 ok";
+        let short = seen_at("127.0.0.20", "127.0.0.20", |seen| {
+            seen.domain = "corp.test".to_owned();
+            seen.configured = true;
+            seen.stage = Some(Stage::Mail);
+            seen.reply = Some(reply("452 4.3.1 Insufficient system resources"));
+        });
+        let mut scene = scene(text);
+        scene.around.seen.push(short.clone());
+        scene.check("peer.backend_back_pressure");
+        assert_eq!(scene.diagnose().findings[0].severity, Severity::Warning);
+        let recovered = seen_at("127.0.0.20", "127.0.0.20", |seen| seen.delivered = true);
+        scene.around.seen.push(recovered);
+        scene.check("diag.delivered_elsewhere");
     }
 
     #[test]

@@ -58,8 +58,7 @@ fn find(case: &Case<'_>) -> Answer {
         "peer.first_contact_defer",
         Actor::Nobody,
         format!(
-            "{} defers the first session of an unknown client ({}{how}) and accepts the next one: protocol pre-screening, not \
-             an overload.",
+            "{} defers the first session of an unknown client ({}{how}) and accepts the next one: protocol pre-screening.",
             said.place(),
             said.code(),
         ),
@@ -95,7 +94,7 @@ mod tests {
         scene.attempt.tries[0].banner = Some(Reply::parse(&["220-mx.ps.test wait", "220 mx.ps.test"]).unwrap());
         scene.check(
             "peer.first_contact_defer: mx.ps.test (127.0.0.11) defers the first session of an unknown client (450 4.3.2 after a \
-             two-part greeting) and accepts the next one: protocol pre-screening, not an overload.",
+             two-part greeting) and accepts the next one: protocol pre-screening.",
         );
     }
 

@@ -1,6 +1,7 @@
 //! A message goes to fewer recipients than it could, because of one.
 
 use crate::diagnose::rules::said;
+use crate::diagnose::words::{self, Topic};
 use crate::diagnose::{Answer, Case, delivered, rule};
 use mail::{Actor, Confidence, Deal, Finding, HostTry, Reply, Retry, Severity};
 
@@ -70,7 +71,10 @@ fn mixed(case: &Case<'_>) -> Option<Finding> {
         tried.rcpt.iter().filter(|rcpt| wanted(&rcpt.reply)).map(|rcpt| rcpt.recipient.as_str()).collect()
     };
     let (taken, refused, deferred) = (of(Reply::is_positive), of(Reply::is_permanent), of(Reply::is_transient));
-    if taken.is_empty() {
+    // The others go in the next transaction: that is a limit, no refusal.
+    let is_limit =
+        tried.rcpt.iter().any(|rcpt| !rcpt.reply.is_positive() && words::is_about(&rcpt.reply, Topic::Recipients));
+    if taken.is_empty() || is_limit {
         return None;
     }
     let mut sentence = format!("{} took the message for {}", said::place(tried), said::list(&taken));
