@@ -51,6 +51,7 @@ pub struct Settings {
     /// How long the audit trail is kept.
     pub audit_keep: Duration,
     pub dns: Dns,
+    pub scanner: Scanner,
     pub diagnosis: Diagnosis,
     /// By name.
     pub users: Book<User>,
@@ -310,6 +311,16 @@ pub struct Diagnosis {
     pub experiments: bool,
     pub connections_per_hour: u32,
     pub submission_port: u16,
+}
+
+/// A program that looks at content before it is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scanner {
+    /// Absent: content is not scanned.
+    pub address: Option<NextHop>,
+    pub timeout: Duration,
+    /// Take mail though the scanner fails.
+    pub accept_unscanned: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

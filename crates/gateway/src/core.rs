@@ -12,10 +12,10 @@ use crate::resolve::{Resolver, Servers};
 use crate::tls::{Certificates, Trust};
 use crate::verify::Verifier;
 use decide::settings::Settings;
-use mail::{Address, AuditId, Domain, Identity};
+use mail::{Address, AuditId, Domain, Identity, Time};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use store::{Event, Store};
 use tokio::sync::watch;
 
@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) loops: Guard,
     pub(crate) around: Around,
     pub(crate) lists: Lists,
+    /// Since when the content scanner fails.
+    pub(crate) scanner_fails: Mutex<Option<Time>>,
     pub(crate) verifier: Verifier,
     pub(crate) listening: Vec<SocketAddr>,
     in_force: RwLock<Arc<InForce>>,
@@ -87,6 +89,7 @@ impl Core {
             loops,
             around: Around::default(),
             lists: Lists::default(),
+            scanner_fails: Mutex::default(),
             verifier: Verifier::default(),
             listening,
             in_force,

@@ -25,6 +25,7 @@ mod queue;
 mod receive;
 mod resolve;
 mod run;
+mod scan;
 mod sendqueue;
 mod show;
 mod stream;

@@ -9,6 +9,7 @@ use crate::listen::{Census, Seat};
 use crate::lists;
 use crate::metrics::{ByCode, ByListener};
 use crate::proxy;
+use crate::scan;
 use crate::stream::Stream;
 use crate::verify;
 use crate::visit::{self, Diary};
@@ -17,14 +18,14 @@ use decide::settings::{Door, Mode, Settings, Tls};
 use decide::validate::{self, Judged};
 use decide::{rewrite, route};
 use mail::{
-    AuditId, Body, End, Envelope, Headers, Known, ListWord, Listener, Origin, Recipient, Reply, Speaker, Stage,
-    Storage, TlsUse, dns, header_end, status,
+    AuditId, Body, End, Envelope, Headers, Known, ListWord, Listener, Origin, Recipient, Reply, Scan, ScanWord,
+    Speaker, Stage, Storage, TlsUse, dns, header_end, status,
 };
 use serde_json::json;
 use smtp::server::{Event, MailParams, Options, Refusal, Server, Violation};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use store::{Draft, NewDelivery, Refused};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -707,6 +708,16 @@ impl Session {
             self.transaction = None;
             return;
         };
+        if let Err(reply) = self.scanned(&transaction, &draft).await {
+            // Without an answer to give, there is nobody left to take the message from.
+            self.transaction = Some(transaction);
+            match reply {
+                Some(reply) => self.refuse(reply, Stage::Body),
+                None => self.stream = None,
+            }
+            self.transaction = None;
+            return;
+        }
         let event = self.accepted(&transaction, &origin, size);
         let sent = transaction.sent(self.client, size);
         let deliveries = transaction.deliveries();
@@ -732,6 +743,42 @@ impl Session {
                 self.transaction = None;
             }
         }
+    }
+
+    /// Hands the content to the scanner, if there is one. Err: the refusal, or none because the client has gone meanwhile: it
+    /// will send the message again, and what it was not answered must not be taken.
+    async fn scanned(&mut self, transaction: &Transaction, draft: &Draft) -> Result<(), Option<Reply>> {
+        let scanner = &transaction.in_force.settings.scanner;
+        let Some(place) = &scanner.address else { return Ok(()) };
+        let started = Instant::now();
+        let scan = tokio::select! {
+            scan = scan::scan(scanner, place, draft) => scan,
+            () = gone(self.stream.as_ref()) => {
+                let ms = started.elapsed().as_millis() as u64;
+                let address = format!("{}:{}", place.host, place.port.unwrap_or_default());
+                if let Some(deal) = self.diary.last() {
+                    deal.unanswered = true;
+                    deal.answer_ms = ms;
+                }
+                self.diary.concerns(transaction.id);
+                self.diary.visit.scan = Some(Scan { address, ms, gone_ms: Some(ms), ..Scan::default() });
+                return Err(None);
+            }
+        };
+        let verdict = match scan.word {
+            ScanWord::Clean => Ok(()),
+            ScanWord::Found => Err(Some(status::CONTENT_REFUSED.reply(&scan.detail))),
+            ScanWord::Failed if scanner.accept_unscanned => Ok(()),
+            ScanWord::Failed => Err(Some(status::SCANNER_FAILED.reply(""))),
+        };
+        let fails = scan.word == ScanWord::Failed;
+        let mut since = self.core.scanner_fails.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = fails.then(|| since.unwrap_or_else(now));
+        if scan.word != ScanWord::Clean {
+            self.diary.concerns(transaction.id);
+        }
+        self.diary.visit.scan = Some(Scan { since: *since, unscanned: fails && verdict.is_ok(), ..scan });
+        verdict
     }
 
     fn accepted(&self, transaction: &Transaction, origin: &Origin, size: u64) -> store::Event {
@@ -848,6 +895,17 @@ fn refusal(diary: &Diary, connection: AuditId, reply: &Reply, stage: Stage) -> s
         "status": reply.to_string(),
         "connection": connection,
     })
+}
+
+/// Waits until the client has closed its connection; forever, if it has said something before that.
+async fn gone(stream: Option<&Stream>) {
+    let socket = stream.map(Stream::socket);
+    if let Some(socket) = socket
+        && matches!(socket.peek(&mut [0]).await, Ok(0) | Err(_))
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Throws away what still comes, up to a limit.

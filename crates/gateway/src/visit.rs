@@ -7,7 +7,8 @@ use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::diagnose;
 use mail::{
-    AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, Speaker, Stage, Time, Verified, Visit, status,
+    AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, ScanWord, Speaker, Stage, Time, Verified, Visit,
+    status,
 };
 use serde_json::json;
 use std::collections::VecDeque;
@@ -174,6 +175,7 @@ impl Diary {
         !visit.refusals.is_empty()
             || !visit.early.is_empty()
             || visit.deals.iter().any(|deal| deal.unanswered)
+            || visit.scan.as_ref().is_some_and(|scan| scan.word != ScanWord::Clean || scan.gone_ms.is_some())
             || visit.lists.iter().any(|listing| listing.skipped_s > 0)
             || (in_transaction && !matches!(visit.end, End::Quit))
             || (timed_out && visit.taken == 0)

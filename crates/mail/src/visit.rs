@@ -242,6 +242,35 @@ impl Verified {
     }
 }
 
+/// What a content scanner says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScanWord {
+    #[default]
+    Clean,
+    Found,
+    /// It could not be asked.
+    Failed,
+}
+
+/// A message's content was handed to the scanner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scan {
+    /// `host:port`.
+    pub address: String,
+    pub word: ScanWord,
+    /// What was found, or why it could not be asked.
+    pub detail: String,
+    pub ms: u64,
+    /// It fails since then.
+    pub since: Option<Time>,
+    /// The message was taken though it was not scanned.
+    pub unscanned: bool,
+    /// The client went away after so many milliseconds, before the scanner had answered.
+    pub gone_ms: Option<u64>,
+}
+
 /// One client's connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visit {
@@ -297,6 +326,9 @@ pub struct Visit {
     pub storage: Option<Storage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<Listing>,
+    /// Of the last message that was scanned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<Scan>,
     /// At most twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verified: Vec<Verified>,
@@ -341,6 +373,7 @@ impl Visit {
             returns: Vec::new(),
             storage: None,
             lists: Vec::new(),
+            scan: None,
             verified: Vec::new(),
             transactions: 0,
             taken: 0,

@@ -98,6 +98,24 @@ impl Draft {
         Ok(())
     }
 
+    /// Reads what was written, from `offset` on; 0: there is no more.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.gathered {
+            Gathered::Memory { octets, .. } => {
+                let rest = usize::try_from(offset).ok().and_then(|at| octets.get(at..)).unwrap_or_default();
+                let length = rest.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&rest[..length]);
+                Ok(length)
+            }
+            Gathered::Spilled(spill) => {
+                let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let length = left.min(buffer.len());
+                std::os::unix::fs::FileExt::read_exact_at(&spill.file, &mut buffer[..length], HEADER + offset)?;
+                Ok(length)
+            }
+        }
+    }
+
     fn add(&mut self, more: &[u8]) -> io::Result<()> {
         if let Gathered::Memory { octets, charge } = &mut self.gathered {
             if fits(octets, charge, more.len(), &self.inner.limits) {

@@ -206,6 +206,11 @@ impl Settings {
             at.key("public_servers", &mut self.dns.public_servers, "Resolvers that see the public Internet, if the usual ones see an inside view. Asked only to explain failures, never for delivery.");
         });
         at.table("diagnosis", |at| self.diagnosis.keys(at));
+        at.table("scanner", |at| {
+            at.key("address", &mut self.scanner.address, "Content scanner (clamd with TCPSocket), such as \"127.0.0.1:3310\": every message is handed to it before it is taken. Left out: none.");
+            at.within("timeout", &mut self.scanner.timeout, SECOND..=10 * MINUTE, "How long the scanner may take. Clients wait 10 minutes for the answer (RFC 5321 4.5.3.2.6), some less.");
+            at.key("accept_unscanned", &mut self.scanner.accept_unscanned, "Whether mail is taken while the scanner fails. Otherwise it is deferred with 451, and the sender tries again.");
+        });
         at.list("user", &mut self.users, User::keys);
     }
 }
@@ -527,6 +532,7 @@ impl Default for Settings {
                 public_servers: Vec::new(),
             },
             diagnosis: Diagnosis { enabled: true, experiments: true, connections_per_hour: 3, submission_port: 587 },
+            scanner: Scanner { address: None, timeout: MINUTE, accept_unscanned: false },
             users: Book::default(),
         }
     }

@@ -10,6 +10,7 @@ mod gateway;
 mod loops;
 mod operate;
 mod resolve;
+mod scan;
 mod tls;
 mod validate;
 mod visit;

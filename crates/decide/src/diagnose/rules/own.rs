@@ -7,6 +7,8 @@ mod banner_delay_breaks_callout;
 mod clock_skew;
 mod dnsbl_query_error;
 mod dnsbl_timeout;
+mod filter_slow_duplicates;
+mod filter_unavailable;
 pub(super) mod mx;
 mod no_recipient_check;
 mod rcpt_cache_poisoned;
@@ -23,6 +25,8 @@ pub(super) const RULES: &[Rule] = &[
     auth_required_on_mx::RULE,
     banner_delay_breaks_callout::RULE,
     clock_skew::RULE,
+    filter_unavailable::RULE,
+    filter_slow_duplicates::RULE,
     dnsbl_query_error::RULE,
     dnsbl_timeout::RULE,
     rcpt_cache_poisoned::RULE,
