@@ -220,10 +220,13 @@ fn sorted(summary: &str) -> Vec<&str> {
 }
 
 fn seen(attempt: &Attempt, tried: &HostTry, size: u64) -> Seen {
-    let refusal = [&tried.final_reply, &tried.data_reply, &tried.mail_reply, &tried.banner]
+    // In the order of the conversation: 503 to a DATA that was said in one go with its recipients explains nothing.
+    let refusal = [&tried.banner, &tried.mail_reply]
         .into_iter()
         .flatten()
         .chain(tried.rcpt.iter().map(|said| &said.reply))
+        .chain(&tried.data_reply)
+        .chain(&tried.final_reply)
         .find(|reply| reply.code >= 400);
     let times: Vec<i64> = tried.transcript.iter().map(|said| said.at.ms()).collect();
     let slowest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);

@@ -22,6 +22,8 @@ use mail::dns::{Data, Kind};
 use mail::{Connect, HostTry, Time};
 use std::net::IpAddr;
 
+pub(super) use hairpin::{Reflection, reflection};
+
 /// Special before general.
 pub(super) const RULES: &[Rule] = &[
     proxy_protocol_mismatch::RULE,

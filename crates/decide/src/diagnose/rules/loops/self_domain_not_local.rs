@@ -1,6 +1,7 @@
 //! DNS leads a domain's mail here, and the settings do not know the domain.
 
 use super::{addresses, listed, no_way, own_host, with_route};
+use crate::diagnose::rules::net::{Reflection, reflection};
 use crate::diagnose::{Answer, Case, rule};
 use mail::dns::{Kind, Outcome};
 use mail::{Actor, Confidence, Finding, Retry, Via};
@@ -25,6 +26,13 @@ fn find(case: &Case<'_>) -> Answer {
         Ok(addresses) => addresses,
         Err(asks) => return Answer::Ask(asks),
     };
+    // A public address that nobody answers from inside may as well be another server's behind the same router.
+    let confidence = match reflection(case) {
+        Reflection::Ask(probe) => return Answer::Ask(vec![probe]),
+        Reflection::Silent { .. } => return Answer::No,
+        Reflection::Unknown => Confidence::Likely,
+        Reflection::Answers | Reflection::None => Confidence::Proven,
+    };
     let domain = &attempt.domain;
     let implicit = own.host == *domain
         && case.dns(domain, Kind::Mx).is_none_or(|answer| matches!(answer.outcome, Outcome::NoData | Outcome::NoName));
@@ -40,7 +48,7 @@ fn find(case: &Case<'_>) -> Answer {
         "{leads}, but {domain} is not among its domains ([[domain]]) or aliases, so it would send the mail to itself."
     );
     let finding = Finding::new("loop.self.domain_not_local", Actor::OurSettings, sentence)
-        .confidence(Confidence::Proven)
+        .confidence(confidence)
         .retry(Retry::AfterFix)
         .disproof(format!("another host at {}, which is not this gateway's own", own.place()))
         .fix(format!("Add {domain} with its mailbox server: [[domain]] name = \"{domain}\", next_hops = [\"HOST\"]."))

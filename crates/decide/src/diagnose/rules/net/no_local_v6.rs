@@ -5,6 +5,7 @@ use crate::diagnose::{Answer, Case, rule};
 use crate::settings::AddressFamily;
 use mail::dns::{Data, Kind, Outcome};
 use mail::{Actor, Confidence, Connect, Finding};
+use std::net::IpAddr;
 
 rule! {
     /// IPv6 only, and no IPv6 here
@@ -28,7 +29,13 @@ fn find(case: &Case<'_>) -> Answer {
         return by_settings(case, domain).map(fixes).into();
     }
     let Some(tries) = none_connected(case) else { return Answer::No };
-    let cannot_begin = |connect: &Connect| matches!(connect, Connect::NetworkUnreachable | Connect::NoSource);
+    // Without an address of global scope even "host unreachable" is our own kernel's word.
+    let has_address = case.identity.addresses.iter().any(is_global_v6);
+    let cannot_begin = |connect: &Connect| match connect {
+        Connect::NetworkUnreachable | Connect::NoSource => true,
+        Connect::HostUnreachable => !has_address,
+        _ => false,
+    };
     if !tries.iter().all(|tried| tried.address.is_ipv6() && cannot_begin(&tried.connect)) {
         return Answer::No;
     }
@@ -47,6 +54,12 @@ fn find(case: &Case<'_>) -> Answer {
     finding.evidence = evidence(tries);
     finding.evidence.extend(case.dns(&first.host, Kind::A).map(mail::dns::Answer::summary));
     fixes(finding).into()
+}
+
+/// An address by which the Internet can be reached: not loopback, link-local (fe80::/10) or unique local (fc00::/7).
+fn is_global_v6(address: &IpAddr) -> bool {
+    let IpAddr::V6(address) = address else { return false };
+    !address.is_loopback() && !address.is_unicast_link_local() && !address.is_unique_local()
 }
 
 /// Nothing was dialled, because the settings leave IPv6 out.
@@ -81,7 +94,7 @@ fn by_settings(case: &Case<'_>, domain: &str) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::testing::check;
+    use crate::diagnose::testing::{check, scene};
 
     const NO_ROUTE: &str = "to a@v6only.test
          dns v6only.test MX: 10 mx.v6only.test
@@ -97,6 +110,14 @@ mod tests {
             NO_ROUTE,
             "net.no_local_v6: mx.v6only.test has only the IPv6 address 2001:db8::25 and this host has no IPv6 connectivity.",
         );
+    }
+
+    #[test]
+    fn an_unreachable_host_is_none_where_ipv6_is_at_hand() {
+        let mut scene = scene(&NO_ROUTE.replace("unreachable", "no-host"));
+        scene.check("net.no_local_v6");
+        scene.identity.addresses.push("2001:db8:2::2".parse().unwrap());
+        scene.check("net.unreachable");
     }
 
     #[test]

@@ -46,13 +46,15 @@ fn find(case: &Case<'_>) -> Answer {
         .max(1);
     let large_passed = passed.iter().any(|size| *size > LARGE);
     let small_passed = passed.iter().any(|size| *size <= LARGE);
-    // Of full packets that are lost, none is acknowledged: what is left is all of the content, but for one small packet.
-    let lost = tried.unacknowledged.is_some_and(|left| left + LARGE >= tried.content_sent && left > 0);
+    // Of full packets that are lost, none is acknowledged: what is left is all of the content, but for a packet or two.
+    let lost = tried.unacknowledged.is_some_and(|left| left > 0 && left + 2 * LARGE >= tried.content_sent);
     let confidence = match (lost, small_passed, hung) {
         _ if large_passed => return Answer::No,
         (true, true, _) => Confidence::Likely,
         (true, false, _) => Confidence::Possible,
-        // Acknowledged, and still nothing came of it: something in between may have taken it.
+        // Acknowledged in part, and content stops all the same: a box in between that speaks TCP for both sides can do that,
+        // and so can a server that hangs.
+        (false, true, _) if failure.stage == Stage::Body => Confidence::Possible,
         (false, true, 2..) => Confidence::Possible,
         _ => return Answer::No,
     };
@@ -84,7 +86,7 @@ fn find(case: &Case<'_>) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use crate::diagnose::testing::check;
+    use crate::diagnose::testing::{check, scene};
 
     const HANGS: &str = "to a@mtu.test
          try mx.mtu.test 127.0.0.11
@@ -117,6 +119,16 @@ mod tests {
 
     #[test]
     fn a_peer_that_has_it_all_and_is_slow_is_no_black_hole() {
-        check(&format!("{HANGS}\n unacked 0"), "unknown");
+        let slow = HANGS.replace("fail body", "fail final-reply").replace("stage body", "stage final-reply");
+        let found = scene(&format!("{slow}\n unacked 0")).diagnose();
+        assert!(found.findings.iter().all(|finding| finding.cause != "net.pmtu_blackhole"), "{found:?}");
+    }
+
+    #[test]
+    fn content_that_stops_with_a_part_acknowledged_may_be_it() {
+        let scene = scene(&format!("{HANGS}\n unacked 9000"));
+        let found = scene.diagnose();
+        let finding = found.first().unwrap();
+        assert_eq!((finding.cause.as_ref(), finding.confidence), ("net.pmtu_blackhole", mail::Confidence::Possible));
     }
 }
