@@ -559,30 +559,13 @@ pub(crate) fn hello(hello: &mut TlsHello, text: &str) {
 fn seen(text: &str) -> Seen {
     let words: Vec<&str> = text.splitn(5, ' ').collect();
     let mut host = tried(&format!("{} {}", words[1], words[2]));
-    let mut seen = Seen {
-        at: Time(NOW.ms() - words[3].parse::<i64>().unwrap() * 1000),
-        domain: words[0].to_owned(),
-        host: host.host.clone(),
-        address: host.address,
-        port: host.port,
-        source: host.source,
-        configured: false,
-        connect: Connect::NotTried,
-        banner: None,
-        name: None,
-        capabilities: Vec::new(),
-        delivered: false,
-        stage: None,
-        reply: None,
-        sender: "s@corp.test".to_owned(),
-        size: 1000,
-        content_sent: 0,
-        content_ms: 0,
-        slowest_ms: 0,
-        fingerprint: None,
-        end: End::Quit,
-        their_clock: None,
-    };
+    let mut seen = seen_at(&host.host, &host.address.to_string(), |seen| {
+        seen.at = Time(NOW.ms() - words[3].parse::<i64>().unwrap() * 1000);
+        words[0].clone_into(&mut seen.domain);
+        seen.port = host.port;
+        seen.source = host.source;
+        seen.connect = Connect::NotTried;
+    });
     for fact in words.get(4).into_iter().flat_map(|rest| rest.split(',')).map(str::trim) {
         let (word, rest) = fact.split_once(' ').unwrap_or((fact, ""));
         let numbers = || rest.split(' ').map(|number| number.parse::<u64>().unwrap()).collect::<Vec<_>>();
