@@ -163,7 +163,9 @@ fn own_hops_left_out(way: Way, own: &Identity, rule: &str, domain: &Domain) -> W
 fn is_own_hop(hop: &Hop, own: &Identity) -> bool {
     match &hop.host {
         Host::Addr(address) => own.listens_at(*address, hop.port),
-        Host::Name(name) => own.is_name(&name.ascii()) && own.listening.iter().any(|socket| socket.port() == hop.port),
+        Host::Name(name) => {
+            own.is_mta_name(&name.ascii()) && own.listening.iter().any(|socket| socket.port() == hop.port)
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Settings {
     pub mode: Mode,
     /// Addresses under which others reach us (NAT, load balancer).
     pub public_addresses: Vec<IpAddr>,
+    /// The other Scanners of this gateway, by name.
+    pub scanners: Book<OtherScanner>,
     /// Our own mail hosts.
     pub internal_hosts: Vec<IpNet>,
     pub inbound: Door,
@@ -55,6 +57,14 @@ pub struct Settings {
     pub diagnosis: Diagnosis,
     /// By name.
     pub users: Book<User>,
+}
+
+/// A machine that runs this gateway besides this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherScanner {
+    /// Its MTA host name.
+    pub name: Domain,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// MTA operation.
@@ -510,6 +520,12 @@ impl Entry for Masquerade {
     }
 }
 
+impl Entry for OtherScanner {
+    fn key(&self) -> String {
+        self.name.ascii()
+    }
+}
+
 impl Entry for Source {
     fn key(&self) -> String {
         self.address.to_string()
@@ -741,6 +757,9 @@ mod tests {
 mode = "drain"
 [identity]
 public_addresses = ["192.0.2.1"]
+[[identity.scanner]]
+name = "gw2.corp.test"
+addresses = ["192.0.2.2", "2001:db8::2"]
 [listener.inbound]
 connections = 5
 message_size = "20MB"

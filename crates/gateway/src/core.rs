@@ -12,7 +12,7 @@ use crate::resolve::{Resolver, Servers};
 use crate::tls::{Certificates, Trust};
 use crate::verify::Verifier;
 use decide::settings::Settings;
-use mail::{Address, AuditId, Domain, Identity, Time};
+use mail::{Address, AuditId, Domain, Identity, Scanner, Time};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -50,6 +50,8 @@ pub(crate) struct Core {
     pub(crate) verifier: Verifier,
     pub(crate) listening: Vec<SocketAddr>,
     in_force: RwLock<Arc<InForce>>,
+    /// Held by whoever is making the next `in_force`: an older look at the addresses must not replace a newer one.
+    renewing: Mutex<()>,
     /// Turns true once: stop.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -74,13 +76,14 @@ impl Core {
     ) -> Arc<Core> {
         store.keep_free(settings.queue.disk_reserve);
         let ids = Ids::new(scanner, store.last_audit_id());
-        let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening, loops.learned())));
+        let resolver = Resolver::default();
+        let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening, loops.learned(), &resolver)));
         Arc::new(Core {
             store,
             log,
             metrics: Metrics::default(),
             ids,
-            resolver: Resolver::default(),
+            resolver,
             probes: Probes::default(),
             certificates: Certificates::default(),
             trust: Trust::default(),
@@ -93,6 +96,7 @@ impl Core {
             verifier: Verifier::default(),
             listening,
             in_force,
+            renewing: Mutex::default(),
             stopping: watch::Sender::new(false),
         })
     }
@@ -105,24 +109,25 @@ impl Core {
     /// Puts another version in force, for all that begins from now on.
     pub(crate) fn put_in_force(&self, version: i64, settings: Settings) {
         self.store.keep_free(settings.queue.disk_reserve);
-        let next = Arc::new(in_force(version, settings, &self.listening, self.loops.learned()));
+        let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Arc::new(in_force(version, settings, &self.listening, self.loops.learned(), &self.resolver));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         self.resolver.forget();
         self.verifier.forget();
     }
 
-    /// Looks again at what this gateway is: its addresses change while it runs, and it meets itself behind others.
-    pub(crate) fn renew_identity(&self) {
+    /// Looks again at what this gateway is: its addresses change while it runs, and it meets itself behind others. Whether
+    /// anything is new.
+    pub(crate) fn renew_identity(&self) -> bool {
+        let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.in_force();
         let settings = before.settings.clone();
-        let next = in_force(before.version, settings, &self.listening, self.loops.learned());
-        if next.identity != before.identity {
-            let mut now = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-            // Other settings may have come meanwhile; they looked for themselves.
-            if now.version == before.version {
-                *now = Arc::new(next);
-            }
+        let next = in_force(before.version, settings, &self.listening, self.loops.learned(), &self.resolver);
+        let is_new = next.identity != before.identity || next.hostname != before.hostname;
+        if is_new {
+            *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         }
+        is_new
     }
 
     /// An event, written to the log; the caller hands it to the store with the change that it belongs to.
@@ -143,19 +148,51 @@ impl Core {
     }
 }
 
-fn in_force(version: i64, settings: Settings, listening: &[SocketAddr], learned: Vec<SocketAddr>) -> InForce {
+fn in_force(
+    version: i64,
+    settings: Settings,
+    listening: &[SocketAddr],
+    learned: Vec<SocketAddr>,
+    resolver: &Resolver,
+) -> InForce {
     let hostname = settings.hostname.clone().unwrap_or_else(machine_name);
     let postmaster = settings.postmaster(&hostname).unwrap_or_else(|| postmaster_at(&hostname));
+    let identity = identity(&settings, &hostname, listening, learned, resolver);
+    InForce { version, hostname, postmaster, identity, dns: Servers::of(&settings.dns), settings }
+}
+
+fn identity(
+    settings: &Settings,
+    hostname: &Domain,
+    listening: &[SocketAddr],
+    learned: Vec<SocketAddr>,
+    resolver: &Resolver,
+) -> Identity {
     let mut names = vec![hostname.clone()];
     names.extend(settings.delivery.sources.iter().filter_map(|source| source.ehlo.clone()));
-    let mut addresses = interface_addresses();
+    let interfaces = interface_addresses();
+    let mut addresses = interfaces.clone();
     addresses.extend(&settings.public_addresses);
     addresses.extend(settings.delivery.sources.iter().map(|source| source.address));
     addresses.extend(listening.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified()));
+    let mut scanners = Vec::new();
+    for other in settings.scanners.iter() {
+        // All Scanners may have one list, with themselves in it.
+        if other.name.ascii() == hostname.ascii() || other.addresses.iter().any(|theirs| interfaces.contains(theirs)) {
+            addresses.extend(&other.addresses);
+        } else {
+            scanners.push(Scanner { name: other.name.clone(), addresses: other.addresses.clone() });
+        }
+    }
     addresses.sort_unstable();
     addresses.dedup();
-    let identity = Identity { names, addresses, listening: listening.to_vec(), learned, ..Identity::default() };
-    InForce { version, hostname, postmaster, identity, dns: Servers::of(&settings.dns), settings }
+    let named = settings.dns.hosts_file.as_ref().map(|file| {
+        resolver.names_of(file, |address| address.is_loopback() || addresses.contains(&address.to_canonical()))
+    });
+    // Every machine has those of its loopback interface.
+    let is_own = |name: &String| !(name.contains("localhost") || name.ends_with("loopback"));
+    let hosts_file = named.into_iter().flatten().filter(is_own).filter_map(|name| name.parse().ok()).collect();
+    Identity { names, addresses, scanners, listening: listening.to_vec(), hosts_file, learned }
 }
 
 /// The machine's own name, for a gateway whose MTA host name is not set.

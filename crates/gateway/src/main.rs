@@ -34,6 +34,7 @@ mod tls;
 mod try_it;
 mod verify;
 mod visit;
+mod watch;
 
 use clap::Parser;
 use std::process::ExitCode;

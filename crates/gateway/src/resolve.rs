@@ -12,7 +12,7 @@ use hosts::Hosts;
 use mail::dns::{Answer, Kind, Negative, Outcome, Question, Trouble};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wire::{UDP_PAYLOAD, Way};
@@ -120,6 +120,11 @@ impl Resolver {
             How::OverTcp => Way { tcp: true, ..usual },
         };
         self.in_turn(&servers.at(servers.addresses.clone()), &question, way).await
+    }
+
+    /// The names that a hosts file gives to addresses like these.
+    pub(crate) fn names_of(&self, hosts_file: &Path, fits: impl Fn(IpAddr) -> bool) -> Vec<String> {
+        self.hosts.names_of(hosts_file, fits)
     }
 
     /// Forgets all answers: after a change of DNS settings.

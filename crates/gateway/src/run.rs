@@ -8,7 +8,7 @@ use crate::listen::{self, Census};
 use crate::log::Log;
 use crate::loops::{self, Guard};
 use crate::queue::{Queue, Reason};
-use crate::{sweep, tls};
+use crate::{sweep, tls, watch};
 use decide::settings::{Mode, Settings, Tls};
 use mail::Listener;
 use std::collections::{HashMap, HashSet};
@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long messages under way may take when the gateway stops.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How often a settings file is looked at.
-const WATCH: Duration = Duration::from_secs(2);
+const FOLLOW: Duration = Duration::from_secs(2);
 
 /// Opens the store and the settings; what a command without a running gateway needs as well.
 pub(crate) fn open(host: &Host, listening: Vec<SocketAddr>) -> Result<Arc<Core>, String> {
@@ -111,8 +111,9 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     say_where(&core, &host, &sockets, control);
     tokio::spawn(Queue::run(core.clone()));
     tokio::spawn(sweep::run(core.clone()));
+    tokio::spawn(watch::run(core.clone()));
     if let Some(file) = host.settings_file.clone() {
-        tokio::spawn(watch(core.clone(), file));
+        tokio::spawn(follow(core.clone(), file));
     }
     for (role, socket) in sockets {
         let census = censuses.entry(role).or_default().clone();
@@ -252,11 +253,11 @@ async fn stop(core: &Arc<Core>, censuses: &HashMap<Listener, Arc<Census>>) {
 }
 
 /// Follows a settings file; a version that is no good is told once and the running one stays.
-async fn watch(core: Arc<Core>, file: PathBuf) {
+async fn follow(core: Arc<Core>, file: PathBuf) {
     let changed = |file: &Path| -> Option<SystemTime> { std::fs::metadata(file).ok()?.modified().ok() };
     let mut seen = changed(&file);
     loop {
-        tokio::time::sleep(WATCH).await;
+        tokio::time::sleep(FOLLOW).await;
         let now_changed = changed(&file);
         if now_changed == seen {
             continue;

@@ -30,7 +30,7 @@ pub use domain::{Domain, DomainError};
 pub use envelope::{Body, Envelope, Listener, Notify, Origin, Recipient, Ret};
 pub use finding::{Actor, Confidence, Finding, Retry, Severity};
 pub use header::{Field, Headers, header_end};
-pub use identity::Identity;
+pub use identity::{Identity, Scanner};
 pub use received::{Hop, received};
 pub use reply::{Reply, ReplyError};
 pub use stage::Stage;

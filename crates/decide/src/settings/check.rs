@@ -371,6 +371,6 @@ fn is_own(hop: &NextHop, settings: &Settings, own: &Identity) -> bool {
     let port = hop.port.unwrap_or(settings.delivery.port);
     match &hop.host {
         Host::Addr(address) => own.listens_at(*address, port),
-        Host::Name(name) => own.is_name(&name.ascii()) && own.listening.iter().any(|socket| socket.port() == port),
+        Host::Name(name) => own.is_mta_name(&name.ascii()) && own.listening.iter().any(|socket| socket.port() == port),
     }
 }

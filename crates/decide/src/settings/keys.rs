@@ -54,6 +54,8 @@ to = "@corp.test"
 domain = "bank.test"
 [[delivery.source]]
 address = "192.0.2.1"
+[[identity.scanner]]
+name = "gw2.corp.test"
 [[user]]
 name = "alice"
 password = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"
@@ -147,6 +149,7 @@ impl Settings {
         at.key("mode", &mut self.mode, "MTA operation: accept and deliver; pause-delivery accepts and queues; drain accepts nothing and delivers what is queued.");
         at.table("identity", |at| {
             at.key("public_addresses", &mut self.public_addresses, "Addresses under which others reach this gateway but no interface has: NAT, load balancers. Used to recognise mail that would come back.");
+            at.list("scanner", &mut self.scanners, OtherScanner::keys);
         });
         at.key("internal_hosts", &mut self.internal_hosts, "Networks of your own mail hosts: exempt from the checks of a client's address (reverse name, block lists).");
         at.table("listener", |at| {
@@ -414,6 +417,16 @@ impl Source {
     }
 }
 
+impl OtherScanner {
+    fn keys(at: &mut Table<'_, '_>, current: Option<OtherScanner>) -> Option<OtherScanner> {
+        let (name, mut addresses) =
+            current.map_or((None, Vec::new()), |scanner| (Some(scanner.name), scanner.addresses));
+        let name = at.required("name", name, "MTA host name of another Scanner of this gateway: one that has the same settings. Mail that would go to it comes back to this gateway, and is known as a loop.");
+        at.key("addresses", &mut addresses, "All addresses of that Scanner, public ones too. Without them it is known by its name, and by its greeting if it has the same loop.key.");
+        Some(OtherScanner { name: name?, addresses })
+    }
+}
+
 impl Retry {
     fn keys(&mut self, at: &mut Table<'_, '_>) {
         at.within(
@@ -511,6 +524,7 @@ impl Default for Settings {
             postmaster: None,
             mode: Mode::AcceptAndDeliver,
             public_addresses: Vec::new(),
+            scanners: Book::default(),
             internal_hosts: networks(&["127.0.0.1/32", "::1/128"]),
             inbound: everyone(),
             outbound: Door { accept_from: networks(&["127.0.0.0/8", "::1/128"]), ..everyone() },

@@ -47,6 +47,15 @@ impl Hosts {
         Some(Answer { records, server: path.display().to_string(), ..Answer::bare(question.clone(), outcome) })
     }
 
+    /// The names that the file gives to addresses like these.
+    pub(super) fn names_of(&self, path: &Path, fits: impl Fn(IpAddr) -> bool) -> Vec<String> {
+        let Some(names) = self.names(path) else { return Vec::new() };
+        let found = names.iter().filter(|(_, addresses)| addresses.iter().any(|address| fits(*address)));
+        let mut found: Vec<String> = found.map(|(name, _)| name.clone()).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// What the file says now. A file that is not there says nothing.
     fn names(&self, path: &Path) -> Option<Arc<Names>> {
         let about = std::fs::metadata(path).ok().filter(|about| about.len() <= OCTETS_MAX)?;
@@ -100,6 +109,9 @@ mod tests {
         assert_eq!(ask("six", Kind::Aaaa), "six AAAA: ::1");
         assert_eq!(ask("gw", Kind::Mx), "-", "only addresses");
         assert_eq!(ask("own", Kind::A), "-", "comments are no names");
+        let of = |own: &str| hosts.names_of(&path, |address| address.to_string() == own);
+        assert_eq!(of("127.0.1.1"), ["gw", "gw.own.test"]);
+        assert_eq!(of("127.0.1.9"), [""; 0]);
         std::fs::write(&path, "127.0.1.9 gw\n").unwrap();
         assert_eq!(ask("gw", Kind::A), "gw A: 127.0.1.9", "a changed file is read again");
     }
