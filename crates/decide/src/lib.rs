@@ -9,6 +9,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod route;
 pub mod settings;
+pub mod spf;
 pub mod validate;
 
 pub use settings::Settings;

@@ -1,8 +1,11 @@
-//! SPF as far as an explanation needs it: which addresses a domain's record lists (RFC 7208), asked one step at a time.
+//! SPF as far as an explanation needs it: what a domain's record says of one address, and which others it lists.
 
 use super::Case;
-use super::face::{self, Known};
+use super::face::Known;
+use super::{Experiment, Result};
+use crate::spf::{self, Mechanism, Query, Record, Step};
 use ipnet::IpNet;
+use mail::SpfResult;
 use mail::dns::{Data, Kind, Question};
 use std::net::IpAddr;
 
@@ -23,164 +26,101 @@ impl Policy {
     }
 }
 
-/// RFC 7208 4.6.4 allows ten lookups.
-const LOOKUPS_MAX: usize = 10;
-
-/// What the SPF record of a domain says of an address; `None`: there is no record. Macros, `exists` and `ptr` are not
-/// evaluated: with them it is not known whether an address is listed, unless another mechanism lists it.
+/// What the SPF record of a domain says of an address; `None`: there is no record. A record that cannot be read or evaluated
+/// says nothing.
 pub(crate) fn lists(case: &Case<'_>, domain: &str, address: IpAddr) -> Known<Option<Policy>> {
-    let mut walk =
-        Walk { case, wanted: Vec::new(), never: false, lookups: 0, entries: Vec::new(), networks: Vec::new() };
-    let record = match walk.record(domain) {
-        Known::Yes(Some(record)) => record,
-        Known::Yes(None) => return Known::Yes(None),
-        Known::Ask(experiments) => return Known::Ask(experiments),
-        Known::Never => return Known::Never,
+    let sender = case.attempt().map_or("", |attempt| attempt.sender.as_str());
+    let local = match sender.rsplit_once('@') {
+        Some((local, of)) if of.eq_ignore_ascii_case(domain) => local,
+        _ => "",
     };
-    walk.read(domain, &record);
-    let address = address.to_canonical();
-    let lists = walk.networks.iter().any(|network| network.contains(&address));
-    if !lists && !walk.wanted.is_empty() {
-        return Known::Ask(walk.wanted);
-    }
-    if !lists && walk.never {
+    let helo = match (case.last(), case.visit()) {
+        (Some(tried), _) => tried.ehlo.as_str(),
+        (None, Some(visit)) => visit.helo.as_str(),
+        (None, None) => "",
+    };
+    let domain = domain.to_ascii_lowercase();
+    let query = Query { client: address, domain: &domain, local, helo, receiver: "", now: case.now };
+    let check = match spf::check(&query, &|question| case.dns(&question.name, question.kind)) {
+        Step::Ask(questions) => return ask(case, questions),
+        Step::Done(check) => check,
+    };
+    let Some(record) = check.record else {
+        return if check.result == SpfResult::None { Known::Yes(None) } else { Known::Never };
+    };
+    if matches!(check.result, SpfResult::TempError | SpfResult::PermError) {
         return Known::Never;
     }
-    Known::Yes(Some(Policy { record, lists, entries: walk.entries, networks: walk.networks }))
+    let mut listing = Listing { case, entries: Vec::new(), networks: Vec::new() };
+    listing.read(&domain, 0);
+    let lists = check.result == SpfResult::Pass;
+    Known::Yes(Some(Policy { record, lists, entries: listing.entries, networks: listing.networks }))
 }
 
-struct Walk<'c, 'a> {
+/// What must be asked, as experiments; never, if one of them will not be made.
+fn ask<T>(case: &Case<'_>, questions: Vec<Question>) -> Known<T> {
+    let experiments: Vec<Experiment> = questions.into_iter().map(Experiment::ask).collect();
+    if experiments.iter().any(|experiment| matches!(case.look(experiment), Some(Result::NotMade(_)))) {
+        return Known::Never;
+    }
+    Known::Ask(experiments)
+}
+
+/// Records include others, and those again.
+const DEPTH_MAX: usize = 5;
+
+/// Goes through what passes, as far as DNS has been asked.
+struct Listing<'c, 'a> {
     case: &'c Case<'a>,
-    wanted: Vec<super::Experiment>,
-    /// Something cannot be known.
-    never: bool,
-    lookups: usize,
     entries: Vec<String>,
     networks: Vec<IpNet>,
 }
 
-impl Walk<'_, '_> {
-    /// The one record that begins with `v=spf1` (RFC 7208 4.5).
-    fn record(&mut self, domain: &str) -> Known<Option<String>> {
-        match face::answer(self.case, Question::new(domain, Kind::Txt)) {
-            Known::Yes(answer) => {
-                let is_spf = |text: &str| {
-                    let text = text.to_ascii_lowercase();
-                    text == "v=spf1" || text.starts_with("v=spf1 ")
-                };
-                let mut records = answer.data().filter_map(|data| match data {
-                    Data::Text(text) if is_spf(text) => Some(text.clone()),
-                    _ => None,
-                });
-                match (records.next(), records.next()) {
-                    (Some(record), None) => Known::Yes(Some(record)),
-                    (None, _) => Known::Yes(None),
-                    (Some(_), Some(_)) => Known::Never,
-                }
-            }
-            Known::Ask(experiments) => Known::Ask(experiments),
-            Known::Never => Known::Never,
-        }
-    }
-
-    fn read(&mut self, domain: &str, record: &str) {
-        for term in record.split_ascii_whitespace().skip(1) {
-            let term = term.to_ascii_lowercase();
-            let term = match term.as_bytes().first() {
-                Some(b'-' | b'~' | b'?') => {
-                    // What does not pass lists nothing; only `all` stands there in practice.
-                    self.never |= !term.ends_with("all");
-                    continue;
-                }
-                _ => term.trim_start_matches('+'),
-            };
-            let (name, value) = term.split_at(term.find([':', '=', '/']).unwrap_or(term.len()));
-            let value = value.trim_start_matches([':', '=']);
-            match name {
-                "ip4" | "ip6" => self.network(value),
-                "a" | "mx" => self.hosts(name, domain, value),
-                "include" | "redirect" => self.other(value),
-                "all" => self.never = true,
-                "exp" => {}
-                _ => self.never = true,
-            }
-        }
-    }
-
-    fn network(&mut self, value: &str) {
-        let network = value.parse::<IpNet>().ok().or_else(|| value.parse::<IpAddr>().ok().map(IpNet::from));
-        match network {
-            Some(network) => {
-                self.entries.push(value.to_owned());
-                self.networks.push(network);
-            }
-            None => self.never = true,
-        }
-    }
-
-    /// `a`, `a:host`, `mx`, `mx:domain`, each with `/24//64` behind it.
-    fn hosts(&mut self, kind: &str, domain: &str, value: &str) {
-        let (name, prefixes) = value.split_at(value.find('/').unwrap_or(value.len()));
-        let name = if name.is_empty() { domain } else { name };
-        if name.contains('%') || !self.count() {
-            self.never = true;
+impl Listing<'_, '_> {
+    fn read(&mut self, domain: &str, depth: usize) {
+        let Some(Ok(Some(text))) = self.case.dns(domain, Kind::Txt).map(spf::record_of) else { return };
+        let Ok(record) = Record::read(text) else { return };
+        if depth > DEPTH_MAX {
             return;
         }
-        let mut lengths = prefixes.splitn(2, "//");
-        let v4 = lengths.next().and_then(|text| text.trim_start_matches('/').parse::<u8>().ok()).unwrap_or(32);
-        let v6 = lengths.next().and_then(|text| text.parse::<u8>().ok()).unwrap_or(128);
-        let mut hosts = vec![name.to_owned()];
-        if kind == "mx" {
-            hosts = match self.ask(Question::new(name, Kind::Mx)) {
-                Some(answer) => answer
-                    .data()
-                    .filter_map(|data| if let Data::Mx { host, .. } = data { Some(host.clone()) } else { None })
-                    .filter(|host| !host.is_empty())
-                    .take(LOOKUPS_MAX)
-                    .collect(),
-                None => return,
-            };
-        }
-        for host in hosts {
-            for kind in [Kind::A, Kind::Aaaa] {
-                let Some(answer) = self.ask(Question::new(&host, kind)) else { continue };
-                for address in answer.addresses() {
-                    let length = if address.is_ipv4() { v4 } else { v6 };
-                    self.entries.push(address.to_string());
-                    self.networks.extend(IpNet::new(address, length).ok());
+        for term in record.terms.iter().filter(|term| term.result == SpfResult::Pass) {
+            match &term.mechanism {
+                Mechanism::Ip(network) => {
+                    let written = term.text.split_once(':').map_or(term.text.as_str(), |(_, written)| written);
+                    self.entries.push(written.to_owned());
+                    self.networks.push(*network);
                 }
+                Mechanism::A(spec, prefixes) => {
+                    let name = spec.as_ref().map_or(Some(domain), |spec| spec.literal());
+                    self.hosts(name.into_iter(), *prefixes);
+                }
+                Mechanism::Mx(spec, prefixes) => {
+                    let name = spec.as_ref().map_or(Some(domain), |spec| spec.literal());
+                    let answer = name.and_then(|name| self.case.dns(name, Kind::Mx));
+                    let hosts = answer.into_iter().flat_map(|answer| answer.data()).filter_map(|data| match data {
+                        Data::Mx { host, .. } => Some(host.as_str()),
+                        _ => None,
+                    });
+                    self.hosts(hosts, *prefixes);
+                }
+                Mechanism::Include(spec) => {
+                    if let Some(name) = spec.literal() {
+                        self.read(name, depth + 1);
+                    }
+                }
+                Mechanism::All | Mechanism::Ptr(_) | Mechanism::Exists(_) => {}
             }
+        }
+        if let Some(name) = record.redirect.as_ref().and_then(|spec| spec.literal()) {
+            self.read(name, depth + 1);
         }
     }
 
-    fn other(&mut self, domain: &str) {
-        if domain.contains('%') || !self.count() {
-            self.never = true;
-            return;
-        }
-        match self.record(domain) {
-            Known::Yes(Some(record)) => self.read(domain, &record),
-            Known::Yes(None) | Known::Never => self.never = true,
-            Known::Ask(experiments) => self.wanted.extend(experiments),
-        }
-    }
-
-    fn count(&mut self) -> bool {
-        self.lookups += 1;
-        self.lookups <= LOOKUPS_MAX
-    }
-
-    fn ask(&mut self, question: Question) -> Option<mail::dns::Answer> {
-        match face::answer(self.case, question) {
-            Known::Yes(answer) => Some(answer.clone()),
-            Known::Ask(experiments) => {
-                self.wanted.extend(experiments);
-                None
-            }
-            Known::Never => {
-                self.never = true;
-                None
-            }
+    fn hosts<'n>(&mut self, names: impl Iterator<Item = &'n str>, prefixes: spf::Prefixes) {
+        for address in names.flat_map(|name| self.case.addresses(name)) {
+            let length = if address.is_ipv4() { prefixes.v4 } else { prefixes.v6 };
+            self.entries.push(address.to_string());
+            self.networks.extend(IpNet::new(address, length).ok());
         }
     }
 }
@@ -210,8 +150,8 @@ mod tests {
         check("dns corp.test TXT: NODATA", "no record");
         check("dns corp.test TXT: \"v=spf1 ip4:127.0.0.2 -all\"", "none of 127.0.0.2");
         check("dns corp.test TXT: \"v=spf1 ip4:127.0.0.0/24 ~all\"", "lists of 127.0.0.0/24");
-        check("dns corp.test TXT: \"v=spf1 a:gw.corp.test -all\"", "asks 2");
-        let gw = "\ndns gw.corp.test A: 127.0.0.2\ndns gw.corp.test AAAA: NODATA";
+        check("dns corp.test TXT: \"v=spf1 a:gw.corp.test -all\"", "asks 1");
+        let gw = "\ndns gw.corp.test A: 127.0.0.2";
         check(&format!("dns corp.test TXT: \"v=spf1 a:gw.corp.test -all\"{gw}"), "none of 127.0.0.2");
         check(&format!("dns corp.test TXT: \"v=spf1 a:gw.corp.test/24 -all\"{gw}"), "lists of 127.0.0.2");
         check(
@@ -222,15 +162,14 @@ mod tests {
             "dns corp.test TXT: \"v=spf1 include:spf.corp.test -all\"\ndns spf.corp.test TXT: \"v=spf1 ip4:127.0.0.3 -all\"",
             "lists of 127.0.0.3",
         );
+        check("dns corp.test TXT: \"v=spf1 exists:%{i}.x.test -all\"\ndns 127.0.0.3.x.test A: 127.0.0.2", "lists of ");
     }
 
     #[test]
-    fn what_is_not_evaluated_is_not_known() {
-        check("dns corp.test TXT: \"v=spf1 exists:%{i}.x.test -all\"", "never");
+    fn what_cannot_be_evaluated_is_not_known() {
         check("dns corp.test TXT: \"v=spf1 include:corp.test -all\"", "never");
-        check(
-            "dns corp.test TXT: \"v=spf1 a:gw.corp.test -all\"\ndns gw.corp.test A: FAIL x\ndns gw.corp.test AAAA: NODATA",
-            "never",
-        );
+        check("dns corp.test TXT: \"v=spf1 nonsense -all\"", "never");
+        check("dns corp.test TXT: FAIL SERVFAIL", "never");
+        check("dns corp.test TXT: \"v=spf1 a:gw.corp.test -all\"\ndns gw.corp.test A: FAIL x", "never");
     }
 }
