@@ -54,8 +54,7 @@ forbid mail smtp decide store control sim gateway
 forbid smtp decide store control sim gateway      # the conversations know no policy
 forbid decide smtp store control sim gateway      # the policy knows no conversation
 forbid store decide control sim gateway mio socket2 rustls  # the only disk: no sockets, no reasons
-forbid control smtp sim gateway rustls            # the only HTML and JSON
-forbid_directly control rusqlite                  # what it knows, it knows from store
+forbid control store smtp sim gateway rustls rusqlite   # the only HTML and JSON; has a Reader
 forbid_directly gateway rusqlite                  # the only sockets; the disk is store's
 forbid sim store decide control gateway           # stands beside the house: shares no judgement with what it tests
 

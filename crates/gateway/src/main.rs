@@ -33,6 +33,7 @@ mod sweep;
 mod tls;
 mod try_it;
 mod verify;
+mod view;
 mod visit;
 mod watch;
 

@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::loops::{self, Guard};
 use crate::queue::{Queue, Reason};
 use crate::{sweep, tls, watch};
-use decide::settings::{Mode, Settings, Tls};
+use decide::settings::{Settings, Tls};
 use mail::Listener;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -190,36 +190,9 @@ async fn control(core: Arc<Core>, address: SocketAddr) -> Result<SocketAddr, Str
     let listener =
         TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address} (control): {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let router = control::router(Arc::new(View(core)));
+    let router = control::router(crate::view::center(&core));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(address)
-}
-
-/// What the Control Center sees.
-struct View(Arc<Core>);
-
-impl control::Reader for View {
-    fn metrics(&self) -> String {
-        sweep::gauges(&self.0);
-        self.0.metrics.text()
-    }
-
-    fn health(&self) -> control::Health {
-        let (usage, in_force) = (self.0.store.usage(), self.0.in_force());
-        let mode = in_force.settings.mode;
-        control::Health {
-            accepting: mode != Mode::Drain && !self.0.is_stopping() && self.0.store.room().is_ok(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            hostname: in_force.hostname.to_string(),
-            mode: door::mode(mode).to_owned(),
-            settings_version: in_force.version,
-            queued: usage.queued,
-            held: usage.held,
-            disk_free: usage.disk_free,
-            disk_reserve: usage.disk_reserve,
-            alerts: self.0.store.alerts().into_iter().map(|alert| alert.what).collect(),
-        }
-    }
 }
 
 /// SIGTERM and SIGINT stop; SIGHUP only wakes, since files are watched anyway.

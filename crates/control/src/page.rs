@@ -1,0 +1,67 @@
+//! Pages: one file each, one line each in [`all`].
+
+pub(crate) mod dashboard;
+pub(crate) mod problem;
+pub(crate) mod status;
+
+use crate::{Center, asset};
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+
+/// A page's routes; `routes!` ones are API and stand in the OpenAPI document.
+pub(crate) type Routes = OpenApiRouter<Center>;
+
+/// Each page's routes. Add a line.
+fn pages() -> Routes {
+    Routes::new().merge(dashboard::routes()).merge(status::routes())
+}
+
+/// All routes, behind the headers that every answer carries.
+pub(crate) fn all(center: Center) -> Router {
+    let (pages, openapi) = pages().split_for_parts();
+    pages
+        .merge(status::openapi_route(openapi))
+        .merge(asset::routes())
+        .fallback(problem::not_found)
+        .layer(middleware::from_fn(headers))
+        .with_state(center)
+}
+
+/// Nothing from elsewhere, nothing inline, nothing in a frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // What an administrator saw is not left in a shared cache; assets say otherwise themselves.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::get;
+
+    #[tokio::test]
+    async fn an_unknown_address_says_where_to_go() {
+        let (code, page) = get("", "/nowhere").await;
+        assert!(code == 404 && page.contains("To the dashboard"), "{page}");
+        let (code, text) = get("", "/api/v1/nowhere").await;
+        assert!(code == 404 && text.contains("openapi.json"), "{text}");
+    }
+}

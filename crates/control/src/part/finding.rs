@@ -1,0 +1,56 @@
+//! The card of a finding: one sentence, who must act, the evidence, the fix, and how it could be wrong.
+
+use crate::part::shell::badge;
+use mail::{Confidence, Finding, Retry, Severity};
+use maud::{Markup, html};
+
+/// The whole card.
+pub(crate) fn card(finding: &Finding) -> Markup {
+    html! {
+        section class=(format!("finding {}", kind(finding.severity))) {
+            p.sentence { (finding.sentence) }
+            p.labels {
+                (badge(sureness(finding.confidence), finding.confidence.name()))
+                " " (badge("plain", finding.actor.name()))
+                " " span.quiet { (retry(&finding.retry)) }
+                " " a.cause href=(format!("/explain?q={}", super::encode(&finding.cause))) { (finding.cause) }
+            }
+            @if !finding.fix.is_empty() { h3 { "What to do" } ol { @for step in &finding.fix { li { (step) } } } }
+            @if !finding.evidence.is_empty() { details open { summary { "Evidence" } ul.evidence { @for line in &finding.evidence { li { code { (line) } } } } } }
+            @if !finding.disproof.is_empty() { p.quiet { "It would be wrong if: " (finding.disproof) } }
+        }
+    }
+}
+
+/// The sentence alone, for tables.
+pub(crate) fn line(finding: &Finding) -> Markup {
+    html! { span class=(format!("cause-line {}", kind(finding.severity))) { (finding.sentence) } }
+}
+
+fn kind(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Failure => "bad",
+        Severity::Warning => "warn",
+        Severity::Info => "info",
+    }
+}
+
+fn sureness(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Proven => "good",
+        Confidence::Likely => "info",
+        Confidence::Possible => "plain",
+    }
+}
+
+fn retry(retry: &Retry) -> String {
+    match retry {
+        Retry::Helps { after_s: Some(after) } => {
+            format!("a retry helps, after {}", super::time::length(*after as i64 * 1000))
+        }
+        Retry::Helps { after_s: None } => "a retry helps".to_owned(),
+        Retry::AfterFix => "a retry helps only after the fix".to_owned(),
+        Retry::Useless => "a retry does not help".to_owned(),
+        Retry::NotNeeded => "no retry is needed".to_owned(),
+    }
+}

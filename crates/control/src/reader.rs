@@ -1,0 +1,32 @@
+//! Reader: all that pages may know. One file for each subject; the gateway implements them over its own data.
+
+pub mod status;
+
+pub use status::{Health, StatusReader};
+
+use serde::Serialize;
+
+/// All subjects together.
+pub trait Reader: StatusReader {}
+
+impl<T: StatusReader> Reader for T {}
+
+/// Why a question has no answer, or an order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(tag = "problem", rename_all = "kebab-case")]
+pub enum Problem {
+    /// What was asked for is not there.
+    Unknown { what: String },
+    /// What was typed is no good: the field, the reason, and what to do.
+    Field { field: String, what: String },
+    /// The gateway could not: disk, DNS, another program.
+    Failed { what: String },
+}
+
+impl Problem {
+    pub fn what(&self) -> &str {
+        match self {
+            Problem::Unknown { what } | Problem::Field { what, .. } | Problem::Failed { what } => what,
+        }
+    }
+}

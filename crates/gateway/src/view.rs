@@ -1,0 +1,101 @@
+//! View: what the Control Center sees of this gateway, and the orders that it may give. One file for each subject.
+
+use crate::core::Core;
+use crate::door::{self, Question};
+use crate::sweep;
+use async_trait::async_trait;
+use control::{Account, Accounts, Center, Done, Health, Order, Orders, Problem, Selected, Visitor};
+use decide::settings::Mode;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The running gateway, as the pages know it.
+pub(crate) struct View(pub(crate) Arc<Core>);
+
+/// What the router stands on.
+pub(crate) fn center(core: &Arc<Core>) -> Center {
+    let view = Arc::new(View(core.clone()));
+    Center { reader: view.clone(), orders: view.clone(), accounts: view }
+}
+
+impl control::StatusReader for View {
+    fn metrics(&self) -> String {
+        sweep::gauges(&self.0);
+        self.0.metrics.text()
+    }
+
+    fn health(&self) -> Health {
+        let (usage, in_force) = (self.0.store.usage(), self.0.in_force());
+        let mode = in_force.settings.mode;
+        Health {
+            accepting: mode != Mode::Drain && !self.0.is_stopping() && self.0.store.room().is_ok(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: in_force.hostname.to_string(),
+            mode: door::mode(mode).to_owned(),
+            settings_version: in_force.version,
+            queued: usage.queued,
+            held: usage.held,
+            disk_free: usage.disk_free,
+            disk_reserve: usage.disk_reserve,
+            alerts: self.0.store.alerts().into_iter().map(|alert| alert.what).collect(),
+        }
+    }
+}
+
+impl View {
+    /// The same door that commands come in by.
+    pub(crate) async fn ask(&self, question: Question) -> Result<Value, Problem> {
+        let (progress, _) = mpsc::unbounded_channel();
+        door::answer(&self.0, question, progress).await.map_err(|what| Problem::Failed { what })
+    }
+}
+
+#[async_trait]
+impl Orders for View {
+    async fn order(&self, by: &Account, order: Order, dry_run: bool) -> Result<Done, Problem> {
+        let by = by.token.as_ref().map_or_else(|| by.name.clone(), |token| format!("{} (token {token})", by.name));
+        let author = by.clone();
+        let act = |action, which| Ok(Question::Order { action, which: chosen(which)?, dry_run, by });
+        let question = match order {
+            Order::Retry { which } => act(door::Deed::Retry, which)?,
+            Order::Hold { which, why } => act(door::Deed::Hold { why }, which)?,
+            Order::Release { which } => act(door::Deed::Release, which)?,
+            Order::Delete { which } => act(door::Deed::Delete, which)?,
+            Order::Reroute { which, hop } => act(door::Deed::Reroute { hop }, which)?,
+            Order::Send { to, subject, body } => Question::Send { from: None, to: field("to", &to)?, subject, body },
+            Order::SettingsApply { text, .. } if dry_run => Question::SettingsDiff { text },
+            Order::SettingsApply { text, comment } => Question::SettingsApply { text, author, comment },
+            Order::SettingsRollback { version } => Question::SettingsRollback { version, author },
+        };
+        let done = self.ask(question).await?;
+        let made = done
+            .get("id")
+            .or(done.get("version"))
+            .map(|made| made.as_str().map_or_else(|| made.to_string(), str::to_owned));
+        Ok(Done { count: done["count"].as_u64().unwrap_or(0), made, dry_run })
+    }
+}
+
+fn chosen(which: Selected) -> Result<door::Which, Problem> {
+    let ids = which.ids.iter().map(|id| field("ids", id)).collect::<Result<_, _>>()?;
+    let Selected { sender, recipient, domain, text, held, older_than_ms, next_hop, .. } = which;
+    Ok(door::Which { ids, sender, recipient, domain, text, held, older_than_ms, next_hop })
+}
+
+/// What was typed in a field, as what it must be.
+pub(crate) fn field<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem>
+where
+    T::Err: std::fmt::Display,
+{
+    text.trim()
+        .parse()
+        .map_err(|error: T::Err| Problem::Field { field: name.to_owned(), what: format!("{text:?}: {error}") })
+}
+
+#[async_trait]
+impl Accounts for View {
+    async fn who(&self, _: &Visitor) -> Option<Account> {
+        None
+    }
+}
