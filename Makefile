@@ -79,8 +79,14 @@ bench-quick: ## The same, 1 round of few messages (a few minutes); prints only
 	@tools/setup.sh
 	@bench/run.py --quick
 
+bench-control: ## A month's audit trail of 5 million messages (10 GB, a quarter of an hour): what it costs, and how long its questions take
+	@rm -rf $(TARGET)/bench/trail
+	@cargo run -q --locked --release -p store --example trail -- fill $(TARGET)/bench/trail
+	@cargo run -q --locked --release -p store --example trail -- ask $(TARGET)/bench/trail
+	@rm -rf $(TARGET)/bench/trail
+
 clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers scenarios score reference licences architecture bench bench-quick clean
+.PHONY: help run test setup floors format lint unit programs fetch peers scenarios score reference licences architecture bench bench-quick bench-control clean

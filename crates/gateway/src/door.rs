@@ -231,7 +231,7 @@ pub(crate) async fn answer(
         }
         Question::Order { action, which, dry_run, by } => order(core, action, which, dry_run, by, progress).await,
         Question::AuditSearch { term, from, until, limit } => {
-            let filter = AuditFilter { term, from, until };
+            let filter = AuditFilter { term, from, until, ..AuditFilter::default() };
             let entries = block_in_place(|| core.store.audit_search(&filter, limit)).map_err(plain)?;
             let line = |entry: &store::AuditEntry| {
                 json!({ "id": entry.id, "time": entry.at.rfc3339(), "sender": entry.sender, "recipients": entry.recipients, "subject": entry.subject,

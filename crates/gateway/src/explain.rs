@@ -110,7 +110,7 @@ pub(crate) async fn id(core: &Arc<Core>, id: AuditId) -> Result<Value, String> {
 
 /// The latest refusal of mail from this client or sender.
 pub(crate) async fn from(core: &Arc<Core>, who: &str) -> Result<Value, String> {
-    let filter = AuditFilter { term: Some(who.to_owned()), from: None, until: None };
+    let filter = AuditFilter { term: Some(who.to_owned()), ..AuditFilter::default() };
     let found = block_in_place(|| core.store.audit_search(&filter, ENTRIES_MAX)).map_err(|error| error.to_string())?;
     for entry in &found {
         let events = block_in_place(|| core.store.audit_show(entry.id)).map_err(|error| error.to_string())?;

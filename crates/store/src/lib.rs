@@ -42,7 +42,7 @@ pub use limits::Limits;
 pub use open::OpenError;
 pub use order::{Action, Order, Selection};
 pub use queue::{Alert, Delivery, LaneDue, NewDelivery, Outcome, QueueEntry, Settle, State, Stored, Usage};
-pub use records::{AuditEntry, AuditFilter};
+pub use records::{AuditCursor, AuditEntry, AuditFilter, AuditPage, CauseCount, Class, Stat, Step};
 pub use refused::Refused;
 pub use settings::Version;
 pub use spool::Store;

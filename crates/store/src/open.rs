@@ -2,6 +2,7 @@
 
 use crate::change::Lazy;
 use crate::disk::Disk;
+use crate::event::Event;
 use crate::limits::{Budget, Limits, Room};
 use crate::queue::Alert;
 use crate::records::{self, Shipper};
@@ -160,6 +161,27 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: folder.to_owned() }),
         Err(TryLockError::Error(error)) => Err(at(&path, "locking")(error)),
+    }
+}
+
+/// Used by [`Store::audit_import`].
+pub(crate) fn import(folder: &Path, events: impl IntoIterator<Item = Event>, chunk: usize) -> Result<u64, OpenError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at(folder, "creating the folder"))?;
+    let _lock = lock(folder)?;
+    let path = folder.join("records.db");
+    let failed = |error| OpenError::Database { path: path.clone(), error };
+    let (mut db, shipped, _) = records::open(&path).map_err(failed)?;
+    let mut events = events.into_iter();
+    let mut count = 0;
+    loop {
+        let some: Vec<Event> = events.by_ref().take(chunk).collect();
+        if some.is_empty() {
+            return Ok(count);
+        }
+        count += some.len() as u64;
+        let transaction = db.transaction().map_err(failed)?;
+        records::add(&transaction, &some, shipped).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
     }
 }
 

@@ -1,23 +1,39 @@
 //! Records: the audit trail, searchable. Filled from the spool's outbox by a thread of its own, each row exactly once:
 //! what was shipped is remembered in the same transaction as the events, and only then leaves the outbox.
+//!
+//! - `event`: all that happened, as it was told; by Audit ID for the page of one message
+//! - `mail`: what is known of each Audit ID by its events so far; a row of every list
+//! - `word_DAY`: the words by which mail of one day is found (full-text index, without the text); one table a day, so that
+//!   the newest are looked through first and old ones go at once
+//! - `fact`: what happened when, a few octets each: the messages behind every number
+//! - `stat`: these numbers, by minute, hour and day
 
-use crate::change::Lazy;
-use crate::event::{Event, decode};
-use crate::queue::Alert;
-use crate::schema::{Readers, io_error, migrate, open_writer};
-use crate::spool::Shared;
-use crate::writer::{Request, now};
+mod class;
+mod facts;
+mod search;
+mod shipper;
+mod words;
+
+pub use class::Class;
+pub use facts::{CauseCount, Stat, Step};
+pub use search::{AuditCursor, AuditEntry, AuditFilter, AuditPage};
+
+pub(crate) use facts::{causes, stats};
+pub(crate) use search::{page, search};
+pub(crate) use shipper::{Shipper, Signal};
+
+use crate::event::Event;
+use crate::schema::{io_error, migrate, open_writer};
 use mail::{AuditId, Time};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE event (
         seq     INTEGER PRIMARY KEY,
         id      INTEGER NOT NULL,         -- Audit ID
@@ -42,76 +58,96 @@ const STEPS: &[&str] = &["
 
     CREATE TABLE shipped (seq INTEGER NOT NULL) STRICT;
     INSERT INTO shipped VALUES (0);
-"];
+",
+    // Events lie in the order of their time, nearly: those to be forgotten are the first ones, without an index.
+    "
+    DROP INDEX event_at;
+    DROP TABLE mail;
+    CREATE TABLE mail (
+        id          INTEGER PRIMARY KEY,  -- Audit ID
+        at_ms       INTEGER NOT NULL,     -- first event
+        last_ms     INTEGER NOT NULL,     -- newest event that says something
+        sender      TEXT NOT NULL,
+        recipients  TEXT NOT NULL,        -- one a line
+        subject     TEXT NOT NULL,
+        message_id  TEXT NOT NULL,
+        client      TEXT NOT NULL,
+        helo        TEXT NOT NULL,
+        door        INTEGER NOT NULL,     -- 0 none, 1 inbound, 2 outbound, 3 submission, 4 internal
+        size        INTEGER NOT NULL,     -- octets
+        related     INTEGER NOT NULL,     -- Audit ID of its connection, or of the message that a report is about; 0 none
+        status      TEXT NOT NULL,        -- last
+        trouble     TEXT NOT NULL,        -- last that was no success
+        classes     INTEGER NOT NULL,     -- bits of all that happened to it
+        cause       TEXT NOT NULL,        -- of the last finding
+        finding     TEXT NOT NULL         -- its sentence
+    ) STRICT;
 
-/// What to look for in the trail.
-#[derive(Clone, Debug, Default)]
-pub struct AuditFilter {
-    /// An Audit ID, or a part of a Message-ID, address, domain, client address, subject or status. Case does not matter.
-    pub term: Option<String>,
-    /// Audit IDs given at this time or later.
-    pub from: Option<Time>,
-    /// Audit IDs given before this time.
-    pub until: Option<Time>,
-}
+    CREATE TABLE day (day INTEGER PRIMARY KEY) STRICT;  -- since 1970; has a table word_DAY
 
-/// A message or connection of which the trail knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditEntry {
-    pub id: AuditId,
-    /// Its first event.
-    pub at: Time,
-    pub sender: String,
-    pub recipients: Vec<String>,
-    pub subject: String,
-    pub message_id: String,
-    pub client: String,
-    /// The last one.
-    pub status: String,
-}
+    CREATE TABLE cause (
+        id          INTEGER PRIMARY KEY,
+        name        TEXT NOT NULL UNIQUE
+    ) STRICT;
+
+    CREATE TABLE fact (
+        class       INTEGER NOT NULL,
+        at_ms       INTEGER NOT NULL,
+        id          INTEGER NOT NULL,     -- Audit ID
+        door        INTEGER NOT NULL,
+        cause       INTEGER NOT NULL,     -- 0 none
+        PRIMARY KEY (class, at_ms, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX fact_cause ON fact (cause, at_ms, id) WHERE cause <> 0;
+
+    CREATE TABLE stat (
+        span        INTEGER NOT NULL,     -- 0 minutes, 1 hours, 2 days
+        slot_ms     INTEGER NOT NULL,     -- its beginning
+        class       INTEGER NOT NULL,
+        door        INTEGER NOT NULL,
+        cause       INTEGER NOT NULL,
+        count       INTEGER NOT NULL,
+        octets      INTEGER NOT NULL,
+        PRIMARY KEY (span, slot_ms, class, door, cause)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Events from before all that, which are still to be looked at: behind seq, up to last.
+    CREATE TABLE refill (seq INTEGER NOT NULL, last INTEGER NOT NULL) STRICT;
+    INSERT INTO refill SELECT 0, coalesce(max(seq), 0) FROM event;
+",
+];
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
+/// Recipients kept for one mail: enough to find it, not to hold a mailing list.
+const RECIPIENTS_MAX: usize = 1000;
+/// Characters of a finding's sentence in lists.
+const SENTENCE_MAX: usize = 400;
 
 /// Opens the records; says how far the outbox has been shipped and the highest Audit ID in the trail.
 pub(crate) fn open(path: &Path) -> rusqlite::Result<(Connection, i64, i64)> {
     let mut db = open_writer(path, 4096)?;
+    db.pragma_update(None, "cache_size", -16_384)?;
     migrate(&mut db, STEPS)?;
     let shipped = db.query_row("SELECT seq FROM shipped", [], |row| row.get(0))?;
     let high = db.query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))?;
     Ok((db, shipped, high))
 }
 
-/// Recipients kept for one mail: enough to find it, not to hold a mailing list.
-const RECIPIENTS_MAX: usize = 1000;
-
-/// Messages and connections that match, newest first.
-pub(crate) fn search(db: &Connection, filter: &AuditFilter, limit: usize) -> rusqlite::Result<Vec<AuditEntry>> {
-    let term = filter.term.as_deref().map(str::trim).unwrap_or_default();
-    let id = term.parse::<AuditId>().ok().map(AuditId::to_i64);
-    let first = filter.from.map_or(0, |from| AuditId::new(from.ms(), 0, 0).to_i64());
-    let last = filter.until.map_or(i64::MAX, |until| AuditId::new(until.ms(), 0, 0).to_i64());
-    let (condition, word) = if id.is_some() {
-        ("id = ?4", String::new())
-    } else {
-        ("(?5 = '' OR instr(words, ?5) > 0) AND ?4 IS NULL", term.to_lowercase())
-    };
-    db.prepare_cached(&format!(
-        "SELECT id, at_ms, sender, recipients, subject, message_id, client, status FROM mail
-         WHERE id >= ?1 AND id < ?2 AND {condition} AND ?5 = ?5 ORDER BY id DESC LIMIT ?3"
-    ))?
-    .query_map(params![first, last, limit as i64, id, word], entry)?
-    .collect()
+/// All events of one Audit ID, in the order in which they were committed.
+pub(crate) fn show(db: &Connection, id: AuditId) -> rusqlite::Result<Vec<Event>> {
+    db.prepare_cached("SELECT id, at_ms, kind, fields FROM event WHERE id = ? ORDER BY seq")?
+        .query_map([id.to_i64()], event)?
+        .collect()
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
-    let recipients: String = row.get(3)?;
-    Ok(AuditEntry {
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let fields: String = row.get(3)?;
+    Ok(Event {
         id: audit_id(row, 0)?,
         at: Time(row.get(1)?),
-        sender: row.get(2)?,
-        recipients: recipients.lines().map(str::to_owned).collect(),
-        subject: row.get(4)?,
-        message_id: row.get(5)?,
-        client: row.get(6)?,
-        status: row.get(7)?,
+        kind: row.get(2)?,
+        fields: serde_json::from_str(&fields).unwrap_or(Value::String(fields)),
     })
 }
 
@@ -120,242 +156,108 @@ fn audit_id(row: &Row<'_>, column: usize) -> rusqlite::Result<AuditId> {
     AuditId::from_i64(raw).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, raw))
 }
 
-/// All events of one Audit ID, in the order in which they were committed.
-pub(crate) fn show(db: &Connection, id: AuditId) -> rusqlite::Result<Vec<Event>> {
-    db.prepare_cached("SELECT id, at_ms, kind, fields FROM event WHERE id = ? ORDER BY seq")?
-        .query_map([id.to_i64()], |row| {
-            let fields: String = row.get(3)?;
-            Ok(Event {
-                id: audit_id(row, 0)?,
-                at: Time(row.get(1)?),
-                kind: row.get(2)?,
-                fields: serde_json::from_str(&fields).unwrap_or(Value::String(fields)),
-            })
-        })?
-        .collect()
-}
-
-/// The thread that ships.
-#[derive(Debug)]
-pub(crate) struct Shipper {
-    pub(crate) records: Connection,
-    pub(crate) outbox: Readers,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) writer: Sender<Request>,
-}
-
-/// How long events gather before they are shipped, unless somebody wants to read: each shipment costs a sync.
-const GATHER: Duration = Duration::from_millis(500);
-/// Outbox rows in one shipment.
-const ROWS: usize = 256;
-/// Pause after a failure.
-const AGAIN: Duration = Duration::from_secs(2);
-
-/// What shipper and readers of the trail tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    state: Mutex<Wanted>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Wanted {
-    /// Last outbox row committed, last one shipped, last one that a reader waits for.
-    committed: i64,
-    shipped: i64,
-    wanted: i64,
-    stop: bool,
-}
-
-impl Signal {
-    pub(crate) fn start(&self, shipped: i64, committed: i64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.shipped, state.committed) = (shipped, committed);
-    }
-
-    pub(crate) fn committed(&self, seq: i64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = state.committed == state.shipped;
-        state.committed = seq;
-        if idle {
-            self.changed.notify_all();
-        }
-    }
-
-    pub(crate) fn stop(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until everything committed so far is in the records, at most `limit`.
-    pub(crate) fn catch_up(&self, limit: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let target = state.committed;
-        state.wanted = target;
-        self.changed.notify_all();
-        let until = Instant::now() + limit;
-        while state.shipped < target && !state.stop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn shipped(&self, seq: i64) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).shipped = seq;
-        self.changed.notify_all();
-    }
-
-    /// Nobody should wait for a shipment that does not work.
-    fn give_up(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.wanted = state.shipped;
-    }
-
-    /// Waits for something to ship, lets more gather, and gives the last row shipped. `None`: stop.
-    fn next(&self, gather: Duration) -> Option<i64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.committed == state.shipped && !state.stop {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let until = Instant::now() + gather;
-        while state.wanted <= state.shipped && !state.stop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        (!state.stop).then_some(state.shipped)
-    }
-}
-
-impl Shipper {
-    /// Until told to stop. A failure is told once, and tried again: meanwhile the outbox keeps everything.
-    pub(crate) fn run(mut self) {
-        let mut told = false;
-        let mut pause = GATHER;
-        while let Some(shipped) = self.shared.signal.next(pause) {
-            match self.ship(shipped) {
-                Ok((seq, more)) => {
-                    told = false;
-                    pause = if more { Duration::ZERO } else { GATHER };
-                    self.shared.signal.shipped(seq);
-                    // The writer is gone only at the end; then the rows leave the outbox after the next start.
-                    let _ = self.writer.send(Request::Lazy(Lazy::Shipped(seq), None));
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        let what = format!("the audit trail could not be written; events wait in the spool: {error}");
-                        self.shared.alert(Alert { at: now(), message: None, what });
-                    }
-                    self.shared.signal.give_up();
-                    pause = AGAIN;
-                }
-            }
-        }
-    }
-
-    /// Ships rows behind `shipped`; gives the last one, and whether there are more.
-    fn ship(&mut self, shipped: i64) -> io::Result<(i64, bool)> {
-        let rows: Vec<(i64, Vec<u8>)> = self.outbox.read(|db| {
-            db.prepare_cached("SELECT seq, events FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?")?
-                .query_map(params![shipped, ROWS as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })?;
-        let last = rows.last().map_or(shipped, |(seq, _)| *seq);
-        let events: Vec<Event> = rows.iter().flat_map(|(seq, text)| self.read(*seq, text)).collect();
-        let transaction = self.records.transaction().map_err(io_error)?;
-        add(&transaction, &events, last).map_err(io_error)?;
-        transaction.commit().map_err(io_error)?;
-        Ok((last, rows.len() == ROWS))
-    }
-
-    /// Only what we wrote ourselves lies here; a row that cannot be read all the same must not stop the others.
-    fn read(&self, seq: i64, text: &[u8]) -> Vec<Event> {
-        decode(text).unwrap_or_else(|error| {
-            let what = format!("events of outbox row {seq} are damaged and left out of the audit trail: {error}");
-            self.shared.alert(Alert { at: now(), message: None, what });
-            Vec::new()
-        })
-    }
-}
-
-fn add(db: &Transaction<'_>, events: &[Event], last: i64) -> rusqlite::Result<()> {
+/// Puts events into the trail; `last` is the outbox row that ends with them.
+pub(crate) fn add(db: &Transaction<'_>, events: &[Event], last: i64) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached("INSERT INTO event (id, at_ms, kind, fields) VALUES (?,?,?,?)")?;
-    let mut touched: HashMap<AuditId, AuditEntry> = HashMap::new();
     for event in events {
         insert.execute(params![event.id.to_i64(), event.at.ms(), event.kind, event.fields.to_string()])?;
-        let entry = match touched.entry(event.id) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => new.insert(known(db, event)?),
-        };
-        learn(entry, &event.fields);
     }
-    let mut replace = db.prepare_cached(
-        "INSERT OR REPLACE INTO mail (id, at_ms, sender, recipients, subject, message_id, client, status, words) VALUES (?,?,?,?,?,?,?,?,?)",
-    )?;
-    for mail in touched.values() {
-        let recipients = mail.recipients.join("\n");
-        let words = [&mail.sender, &recipients, &mail.subject, &mail.message_id, &mail.client, &mail.status]
-            .map(String::as_str)
-            .join("\n")
-            .to_lowercase();
-        replace.execute(params![
-            mail.id.to_i64(),
-            mail.at.ms(),
-            mail.sender,
-            recipients,
-            mail.subject,
-            mail.message_id,
-            mail.client,
-            mail.status,
-            words
-        ])?;
-    }
+    index(db, events)?;
     db.prepare_cached("UPDATE shipped SET seq = ?")?.execute([last]).map(drop)
 }
 
-/// What the trail knows of this mail so far.
-fn known(db: &Transaction<'_>, event: &Event) -> rusqlite::Result<AuditEntry> {
-    let found = db
+/// Looks at so many events that an older version wrote; false if there are none left.
+pub(crate) fn refill(db: &Transaction<'_>, limit: usize) -> rusqlite::Result<bool> {
+    let (seq, last): (i64, i64) =
+        db.query_row("SELECT seq, last FROM refill", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let old: Vec<(i64, Event)> = db
         .prepare_cached(
-            "SELECT id, at_ms, sender, recipients, subject, message_id, client, status FROM mail WHERE id = ?",
+            "SELECT id, at_ms, kind, fields, seq FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
         )?
-        .query_row([event.id.to_i64()], entry)
-        .optional()?;
-    Ok(found.unwrap_or_else(|| AuditEntry {
-        id: event.id,
-        at: event.at,
-        sender: String::new(),
-        recipients: Vec::new(),
-        subject: String::new(),
-        message_id: String::new(),
-        client: String::new(),
-        status: String::new(),
-    }))
+        .query_map(params![seq, last, limit as i64], |row| Ok((row.get(4)?, event(row)?)))?
+        .collect::<Result<_, _>>()?;
+    let Some(&(seq, _)) = old.last() else { return Ok(false) };
+    let old: Vec<Event> = old.into_iter().map(|(_, event)| event).collect();
+    index(db, &old)?;
+    db.execute("UPDATE refill SET seq = ?", [seq])?;
+    Ok(true)
 }
 
-fn learn(mail: &mut AuditEntry, fields: &Value) {
-    let Some(fields) = fields.as_object() else { return };
-    for (name, value) in fields {
-        let place = match name.as_str() {
-            "sender" => &mut mail.sender,
-            "subject" => &mut mail.subject,
-            "message_id" => &mut mail.message_id,
-            "client" => &mut mail.client,
-            "status" => &mut mail.status,
-            "recipient" | "recipients" => {
-                texts(value).for_each(|text| add_recipient(&mut mail.recipients, text));
-                continue;
-            }
-            _ => continue,
+/// What a shipment knows of one mail.
+struct Touched {
+    entry: AuditEntry,
+    /// Its words as they lie in the index.
+    before: Option<search::Columns>,
+}
+
+/// Learns from events: rows of lists, words, facts, numbers.
+fn index(db: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
+    let mut touched: HashMap<AuditId, Touched> = HashMap::new();
+    let mut tally = facts::Tally::default();
+    for event in events {
+        let Touched { entry, .. } = match touched.entry(event.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(known(db, event)?),
         };
-        if let Some(text) = value.as_str() {
-            *place = text.replace('\n', " ");
+        learn(entry, event);
+        tally.count(db, event, entry)?;
+    }
+    for Touched { entry, before } in touched.values() {
+        search::keep(db, entry, before.as_ref())?;
+    }
+    tally.write(db)
+}
+
+/// What the trail knows of this mail so far.
+fn known(db: &Transaction<'_>, event: &Event) -> rusqlite::Result<Touched> {
+    let found = search::find(db, event.id).optional()?;
+    let before = found.as_ref().map(search::Columns::of);
+    Ok(Touched { entry: found.unwrap_or_else(|| AuditEntry::new(event.id, event.at)), before })
+}
+
+/// What is told later counts, whatever the order in which it is heard.
+fn learn(mail: &mut AuditEntry, event: &Event) {
+    let is_news = event.at >= mail.last;
+    mail.at = mail.at.min(event.at);
+    mail.classes.extend(Class::of(event).into_iter().filter(|class| !mail.classes.contains(class)).collect::<Vec<_>>());
+    let Some(fields) = event.fields.as_object() else { return };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(|text| text.replace('\n', " "));
+    let id = |name: &str| fields.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
+    for (place, name) in [
+        (&mut mail.sender, "sender"),
+        (&mut mail.subject, "subject"),
+        (&mut mail.message_id, "message_id"),
+        (&mut mail.client, "client"),
+        (&mut mail.helo, "helo"),
+        (&mut mail.door, "listener"),
+    ] {
+        if let Some(text) = text(name).filter(|_| is_news || place.is_empty()) {
+            *place = text;
         }
+    }
+    for value in ["recipient", "recipients"].iter().filter_map(|name| fields.get(*name)) {
+        texts(value).for_each(|text| add_recipient(&mut mail.recipients, text));
+    }
+    if let Some(size) = fields.get("size").and_then(Value::as_u64) {
+        mail.size = size;
+    }
+    let related = id("about").or_else(|| id("connection")).filter(|related| *related != mail.id);
+    mail.related = mail.related.or(related);
+    if !is_news {
+        return;
+    }
+    mail.last = event.at;
+    // An alert has no status, and says all the same what happened.
+    if let Some(status) = text("status").or_else(|| text("what").filter(|_| mail.status.is_empty())) {
+        if status.starts_with(['4', '5']) {
+            mail.trouble.clone_from(&status);
+        }
+        mail.status = status;
+    }
+    if let Some(finding) = fields.get("finding").filter(|finding| finding.is_object()) {
+        let said = |name: &str| finding.get(name).and_then(Value::as_str).unwrap_or_default();
+        mail.cause = said("cause").to_owned();
+        mail.finding = said("sentence").chars().take(SENTENCE_MAX).collect();
     }
 }
 
@@ -371,66 +273,69 @@ fn add_recipient(recipients: &mut Vec<String>, text: &str) {
     }
 }
 
+/// Rows removed in one transaction: the shipper must not wait long for its turn.
+const FORGET_CHUNK: usize = 2000;
+/// Minutes are kept so long, for charts of the last day; hours as long as the trail; days so long.
+const MINUTES_KEPT: i64 = 3 * DAY_MS;
+const DAYS_KEPT: i64 = 800 * DAY_MS;
+
 /// Removes what is older than `before`, at most `limit` events; how many were removed.
 pub(crate) fn forget(path: &Path, before: Time, limit: usize) -> io::Result<usize> {
-    let forget = || {
-        let db = open_writer(path, 4096)?;
-        let id = AuditId::new(before.ms(), 0, 0).to_i64();
-        db.execute(
-            "DELETE FROM mail WHERE id IN (SELECT id FROM mail WHERE id < ? LIMIT ?)",
-            params![id, limit as i64],
-        )?;
-        db.execute(
-            "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at_ms < ? LIMIT ?)",
-            params![before.ms(), limit as i64],
-        )
-    };
-    forget().map_err(io_error)
+    let mut db = open_writer(path, 4096).map_err(io_error)?;
+    forget_days(&mut db, before).map_err(io_error)?;
+    let mut forgotten = 0;
+    while forgotten < limit {
+        let (events, is_all) = forget_some(&mut db, before, FORGET_CHUNK.min(limit - forgotten)).map_err(io_error)?;
+        forgotten += events;
+        if is_all {
+            break;
+        }
+    }
+    Ok(forgotten)
+}
+
+/// Words of whole days, and numbers.
+fn forget_days(db: &mut Connection, before: Time) -> rusqlite::Result<()> {
+    let days: Vec<i64> = db
+        .prepare("SELECT day FROM day WHERE (day + 1) * ? <= ?")?
+        .query_map([DAY_MS, before.ms()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for day in days {
+        let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        transaction.execute_batch(&format!("DROP TABLE IF EXISTS word_{day}"))?;
+        transaction.execute("DELETE FROM day WHERE day = ?", [day])?;
+        transaction.commit()?;
+    }
+    let newest: i64 =
+        db.query_row("SELECT coalesce(max(slot_ms), 0) FROM stat WHERE span = 2", [], |row| row.get(0))?;
+    for (span, keep) in [(0, newest - MINUTES_KEPT), (1, before.ms()), (2, newest - DAYS_KEPT)] {
+        db.execute("DELETE FROM stat WHERE span = ? AND slot_ms < ?", [span, keep])?;
+    }
+    Ok(())
+}
+
+/// Events removed, and whether nothing is left to remove.
+fn forget_some(db: &mut Connection, before: Time, limit: usize) -> rusqlite::Result<(usize, bool)> {
+    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let limit = limit as i64;
+    let id = AuditId::new(before.ms(), 0, 0).to_i64();
+    let mut gone = transaction
+        .prepare_cached("DELETE FROM mail WHERE id IN (SELECT id FROM mail WHERE id < ? ORDER BY id LIMIT ?)")?
+        .execute(params![id, limit])?;
+    for class in Class::ALL {
+        gone += transaction
+            .prepare_cached(
+                "DELETE FROM fact WHERE class = ?1 AND (at_ms, id) IN
+                    (SELECT at_ms, id FROM fact WHERE class = ?1 AND at_ms < ?2 ORDER BY at_ms LIMIT ?3)",
+            )?
+            .execute(params![class.number(), before.ms(), limit])?;
+    }
+    let events = transaction
+        .prepare_cached("DELETE FROM event WHERE at_ms < ?1 AND seq IN (SELECT seq FROM event ORDER BY seq LIMIT ?2)")?
+        .execute(params![before.ms(), limit])?;
+    transaction.commit()?;
+    Ok((events, gone + events == 0))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn check(events: &[(u16, Value)], term: &str, found: &[u16]) {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut db, ..) = open(&folder.path().join("records.db")).unwrap();
-        let id = |n| AuditId::new(1000, 0, n);
-        let events: Vec<Event> = events
-            .iter()
-            .map(|(n, fields)| Event { id: id(*n), at: Time(1), kind: "accept".into(), fields: fields.clone() })
-            .collect();
-        // Each event in a shipment of its own, so that entries are completed later.
-        for event in events {
-            let transaction = db.transaction().unwrap();
-            add(&transaction, &[event], 1).unwrap();
-            transaction.commit().unwrap();
-        }
-        let filter = AuditFilter { term: Some(term.to_owned()), ..AuditFilter::default() };
-        let ids: Vec<AuditId> = search(&db, &filter, 10).unwrap().into_iter().map(|entry| entry.id).collect();
-        assert_eq!(ids, found.iter().map(|n| id(*n)).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn mail_is_found_by_any_of_its_words() {
-        let events = [
-            (
-                1,
-                json!({"sender": "Ann@corp.test", "recipients": ["bob@example.test", "eve@example.test"], "message_id": "<x1@corp.test>", "client": "192.0.2.7"}),
-            ),
-            (2, json!({"sender": "zoe@corp.test", "recipient": "tim@other.test", "subject": "Grüße"})),
-            (1, json!({"status": "451 4.7.1 greylisted"})),
-        ];
-        check(&events, "ann@", &[1]);
-        check(&events, "EVE@example.test", &[1]);
-        check(&events, "x1@", &[1]);
-        check(&events, "192.0.2.7", &[1]);
-        check(&events, "greylisted", &[1]);
-        check(&events, "GRÜSSE", &[]);
-        check(&events, "grüße", &[2]);
-        check(&events, "corp.test", &[2, 1]);
-        check(&events, "", &[2, 1]);
-        check(&events, &AuditId::new(1000, 0, 2).to_string(), &[2]);
-    }
-}
+mod tests;

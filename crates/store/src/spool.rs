@@ -6,10 +6,10 @@ use crate::disk::Disk;
 use crate::draft::{Draft, Prepared};
 use crate::event::Event;
 use crate::limits::{Budget, Limits, Room};
-use crate::open::{OpenError, aside, open};
+use crate::open::{OpenError, aside, import, open};
 use crate::order::{self, Order, Selection};
 use crate::queue::{Alert, Delivery, LaneDue, QueueEntry, Settle, Stored, Usage};
-use crate::records::{self, AuditEntry, AuditFilter, Signal};
+use crate::records::{self, AuditCursor, AuditEntry, AuditFilter, AuditPage, CauseCount, Signal, Stat, Step};
 use crate::refused::{Refused, closed};
 use crate::schema::{Readers, io_error};
 use crate::segment::{Place, Shelf};
@@ -71,6 +71,10 @@ pub(crate) struct Shared {
 const ALERTS_MAX: usize = 1000;
 /// How long a reader of the trail waits for what was just committed.
 const CATCH_UP: Duration = Duration::from_secs(2);
+/// The same for a page, which says how old its data is.
+const CATCH_UP_PAGE: Duration = Duration::from_millis(100);
+/// Entries read at a time for an export.
+const EXPORT_PAGE: usize = 1000;
 
 impl Store {
     /// Opens the store in `folder`, creating or migrating it. Contents are not read: a long queue opens quickly.
@@ -346,10 +350,54 @@ impl Store {
         self.inner.audit.read(|db| records::search(db, filter, limit))
     }
 
+    /// One page of that, behind `after`, within about a second. Does not wait long for what was just committed.
+    pub fn audit_page(&self, filter: &AuditFilter, limit: usize, after: Option<AuditCursor>) -> io::Result<AuditPage> {
+        self.inner.shared.signal.catch_up(CATCH_UP_PAGE);
+        self.inner.audit.read(|db| records::page(db, filter, limit, after))
+    }
+
+    /// All of that, one by one, until `each` says false. Only a page of it is in memory, and no reader is kept open.
+    pub fn audit_export(&self, filter: &AuditFilter, mut each: impl FnMut(AuditEntry) -> bool) -> io::Result<()> {
+        self.inner.shared.signal.catch_up(CATCH_UP);
+        let mut after = None;
+        loop {
+            let page = self.inner.audit.read(|db| records::page(db, filter, EXPORT_PAGE, after))?;
+            for entry in page.entries {
+                if !each(entry) {
+                    return Ok(());
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How often what happened, from the step that holds `from` to `until`, in order of time.
+    pub fn stats(&self, from: Time, until: Time, step: Step) -> io::Result<Vec<Stat>> {
+        self.inner.audit.read(|db| records::stats(db, from, until, step))
+    }
+
+    /// The causes found in that time, the most frequent first.
+    pub fn cause_counts(&self, from: Time, until: Time, step: Step, limit: usize) -> io::Result<Vec<CauseCount>> {
+        self.inner.audit.read(|db| records::causes(db, from, until, step, limit))
+    }
+
     /// The trail of one Audit ID, in order. Knows everything committed before the call.
     pub fn audit_show(&self, id: AuditId) -> io::Result<Vec<Event>> {
         self.inner.shared.signal.catch_up(CATCH_UP);
         self.inner.audit.read(|db| records::show(db, id))
+    }
+
+    /// Puts events straight into the trail of a folder that no gateway uses, so many in one transaction; gives their
+    /// number. For measurements, and for a trail that comes from elsewhere.
+    pub fn audit_import(
+        folder: &Path,
+        events: impl IntoIterator<Item = Event>,
+        chunk: usize,
+    ) -> Result<u64, OpenError> {
+        import(folder, events, chunk)
     }
 
     /// Removes events older than `before` from the trail, at most `limit`; gives how many. Repeat until 0.
