@@ -418,7 +418,7 @@ fn prohibited(plan: &Plan, own: &Identity, address: IpAddr, port: u16) -> Option
 }
 
 /// Whether mail from elsewhere could be meant for it. Documentation addresses count as on the Internet: harmless.
-fn is_on_the_internet(address: IpAddr) -> bool {
+pub(crate) fn is_on_the_internet(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();

@@ -30,6 +30,10 @@ pub struct Settings {
     pub mode: Mode,
     /// Addresses under which others reach us (NAT, load balancer).
     pub public_addresses: Vec<IpAddr>,
+    /// Zones of DNS block lists that are asked about ourselves. Empty: those of the inbound listener.
+    pub own_dnsbl: Vec<Domain>,
+    /// Domains whose MX hosts show whether port 25 is open outward. Empty: those that mail went to lately.
+    pub probe_domains: Vec<Domain>,
     /// The other Scanners of this gateway, by name.
     pub scanners: Book<OtherScanner>,
     /// Our own mail hosts.
@@ -757,6 +761,8 @@ mod tests {
 mode = "drain"
 [identity]
 public_addresses = ["192.0.2.1"]
+dnsbl = ["list.test"]
+probe_domains = ["dest.test"]
 [[identity.scanner]]
 name = "gw2.corp.test"
 addresses = ["192.0.2.2", "2001:db8::2"]

@@ -149,6 +149,8 @@ impl Settings {
         at.key("mode", &mut self.mode, "MTA operation: accept and deliver; pause-delivery accepts and queues; drain accepts nothing and delivers what is queued.");
         at.table("identity", |at| {
             at.key("public_addresses", &mut self.public_addresses, "Addresses under which others reach this gateway but no interface has: NAT, load balancers. Used to recognise mail that would come back.");
+            at.key("dnsbl", &mut self.own_dnsbl, "DNS block lists that are asked about the gateway's own addresses by the identity check. Empty: those of listener.inbound.dnsbl.");
+            at.key("probe_domains", &mut self.probe_domains, "Domains whose MX hosts are connected to by the identity check, to see that port 25 is open; nothing is said there. Empty: those that mail went to within the last hour.");
             at.list("scanner", &mut self.scanners, OtherScanner::keys);
         });
         at.key("internal_hosts", &mut self.internal_hosts, "Networks of your own mail hosts: exempt from the checks of a client's address (reverse name, block lists).");
@@ -524,6 +526,8 @@ impl Default for Settings {
             postmaster: None,
             mode: Mode::AcceptAndDeliver,
             public_addresses: Vec::new(),
+            own_dnsbl: Vec::new(),
+            probe_domains: Vec::new(),
             scanners: Book::default(),
             internal_hosts: networks(&["127.0.0.1/32", "::1/128"]),
             inbound: everyone(),
