@@ -119,6 +119,19 @@ pub struct Door {
     pub require_confirmed_reverse_name: Check,
     pub require_resolvable_helo: Check,
     pub require_resolvable_sender: Check,
+    pub spf: Spf,
+}
+
+/// What becomes of a client's SPF result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Spf {
+    /// It is not evaluated.
+    #[default]
+    Off,
+    /// It stands in the message's header and in the audit trail.
+    Mark,
+    /// A failure is refused besides.
+    Enforce,
 }
 
 /// A check of clients: off, on, or on with a reply text of the administrator's own.

@@ -4,9 +4,11 @@
 //! Own code, because `mail-auth`, the library at hand, brings a resolver of its own (144 crates) and returns neither the term
 //! nor the includes nor the answers, which are what explanations are made of.
 
+mod field;
 mod macros;
 mod record;
 
+pub use field::{fields, is_forged};
 pub use macros::Spec;
 pub use record::{Mechanism, Prefixes, Record, Term, is_record};
 
@@ -448,9 +450,9 @@ fn is_name(name: &str) -> bool {
     name.len() <= NAME_MAX && name.split('.').all(|label| (1..=63).contains(&label.len()))
 }
 
-/// A name of two labels or more (RFC 7208 4.3).
+/// A name of two labels or more, no address literal (RFC 7208 4.3).
 fn is_full_name(name: &str) -> bool {
-    is_name(name) && name.trim_end_matches('.').contains('.')
+    is_name(name) && !name.starts_with('[') && name.trim_end_matches('.').contains('.')
 }
 
 #[cfg(test)]

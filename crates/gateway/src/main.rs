@@ -28,6 +28,7 @@ mod run;
 mod scan;
 mod sendqueue;
 mod show;
+mod spf;
 mod stream;
 mod sweep;
 mod tls;

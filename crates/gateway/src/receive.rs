@@ -10,16 +10,18 @@ use crate::lists;
 use crate::metrics::{ByCode, ByListener};
 use crate::proxy;
 use crate::scan;
+use crate::spf::{self, Claim, Evaluation};
 use crate::stream::Stream;
 use crate::verify;
-use crate::visit::{self, Diary};
+use crate::visit::{self, ANSWERS_MAX, Diary};
 use decide::accept::{self, RcptVerdict};
-use decide::settings::{Door, Mode, Settings, Tls};
+use decide::settings::{Door, Mode, Settings, Spf, Tls};
+use decide::spf::is_forged;
 use decide::validate::{self, Judged};
 use decide::{rewrite, route};
 use mail::{
     AuditId, Body, End, Envelope, Headers, Known, ListWord, Listener, Origin, Recipient, Reply, Scan, ScanWord,
-    Speaker, Stage, Storage, TlsUse, dns, header_end, status,
+    Speaker, SpfCheck, SpfResult, Stage, Storage, TlsUse, dns, header_end, status,
 };
 use serde_json::json;
 use smtp::server::{Event, MailParams, Options, Refusal, Server, Violation};
@@ -52,9 +54,8 @@ const LINGER_OCTETS_MAX: usize = 65_536;
 /// Read buffer between commands and while content flows.
 const BUFFER_COMMAND: usize = 2048;
 const BUFFER_CONTENT: usize = 32_768;
-/// Rounds of questions that a check puts to DNS (names, then their addresses), and answers kept.
+/// Rounds of questions that a check puts to DNS (names, then their addresses).
 const DNS_ROUNDS_MAX: usize = 4;
-const ANSWERS_MAX: usize = 40;
 /// A header longer than this is passed on without being looked at further.
 const HEADER_MAX: usize = 1 << 20;
 
@@ -93,6 +94,9 @@ struct Transaction {
     given: Vec<mail::Address>,
     /// Our Received field, written when the header shows whether the message was here before.
     trace_line: String,
+    /// Of clients that are judged by SPF; and what stands in the header about it.
+    spf: Option<Evaluation>,
+    spf_fields: String,
     returns: Vec<mail::Return>,
     role: Listener,
     client: IpAddr,
@@ -414,7 +418,7 @@ impl Session {
             Event::Hello { name, extended } => self.hello(name, extended).await,
             Event::Mail(params) => self.mail(params).await,
             Event::Rcpt(recipient) => self.rcpt(recipient).await,
-            Event::Data => self.data(),
+            Event::Data => self.data().await,
             Event::Content => {
                 let piece = self.server.take_content();
                 self.content(&piece);
@@ -559,9 +563,16 @@ impl Session {
                 .refuse(status::QUEUE_FULL.reply(format!("{queued} deliveries, the limit is {limit}")), Stage::Mail);
         }
         self.diary.deal(params.sender.address().map(ToString::to_string).unwrap_or_default());
+        let judged = spf::is_wanted(&in_force.settings, self.role, self.client, self.server.user());
+        let spf = judged.then(|| {
+            let claim = Claim::new(self.client, &self.helo, &params.sender, &in_force);
+            Evaluation::start(&self.core, &in_force, claim)
+        });
         self.transaction = Some(Box::new(Transaction {
             id: self.core.ids.next(),
             in_force,
+            spf,
+            spf_fields: String::new(),
             leaves: self.role != Listener::Inbound,
             params,
             recipients: Vec::new(),
@@ -615,6 +626,10 @@ impl Session {
                     .refuse_recipient(status::NO_SUCH_RECIPIENT.reply(recipient.address.to_string()), &recipient);
             }
         }
+        if let Err((kind, reply)) = self.judge_sender(settings).await {
+            self.refused(&reply, Stage::Rcpt, Some(kind.id), Offer::Recipient(recipient.address.to_string()));
+            return self.answer_refused(reply);
+        }
         let Some(transaction) = &mut self.transaction else { return };
         self.diary.accepted(&recipient.address);
         transaction.given.push(recipient.address.clone());
@@ -623,13 +638,43 @@ impl Session {
         self.server.accept();
     }
 
+    /// Whether the sender's domain permits this client, if the listener insists on it.
+    async fn judge_sender(&mut self, settings: &Settings) -> Result<(), (&'static status::Kind, Reply)> {
+        if settings.door(self.role).is_none_or(|door| door.spf != Spf::Enforce) {
+            return Ok(());
+        }
+        let Some(check) = self.spf().await else { return Ok(()) };
+        let explanation = check.explanation.as_ref().map(|text| format!("; {} says: {text}", check.domain));
+        let detail = format!("{} as {}: {check}{}", self.client, check.domain, explanation.unwrap_or_default());
+        match check.result {
+            SpfResult::Fail => Err((&status::SPF_FAILED, status::SPF_FAILED.reply(detail))),
+            SpfResult::TempError => Err((&status::SPF_UNKNOWN, status::SPF_UNKNOWN.reply(detail))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What SPF says of the sender; none: it is not asked.
+    async fn spf(&mut self) -> Option<SpfCheck> {
+        let evaluation = self.transaction.as_mut()?.spf.as_mut()?;
+        let (check, answers) = evaluation.result().await;
+        self.diary.looked_up(answers);
+        if let Some(deal) = self.diary.last() {
+            deal.spf = Some(Box::new(check.clone()));
+        }
+        Some(check)
+    }
+
     fn refuse_recipient(&mut self, reply: Reply, recipient: &Recipient) {
         self.refused(&reply, Stage::Rcpt, None, Offer::Recipient(recipient.address.to_string()));
         self.answer_refused(reply);
     }
 
-    fn data(&mut self) {
+    async fn data(&mut self) {
         let origin = self.origin();
+        let check = self.spf().await;
+        if let (Some(check), Some(transaction)) = (&check, &mut self.transaction) {
+            transaction.spf_fields = transaction.spf.as_ref().map(|spf| spf.fields(check)).unwrap_or_default();
+        }
         let Some(transaction) = &mut self.transaction else {
             return self.refuse(Reply::new(503, "5.5.1", "MAIL first"), Stage::Data);
         };
@@ -784,7 +829,7 @@ impl Session {
     fn accepted(&self, transaction: &Transaction, origin: &Origin, size: u64) -> store::Event {
         let recipients: Vec<String> =
             transaction.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
-        let fields = json!({
+        let mut fields = json!({
             "sender": transaction.params.sender.to_string(),
             "recipients": recipients,
             "client": self.client,
@@ -798,6 +843,9 @@ impl Session {
             "connection": self.id,
             "status": "accepted",
         });
+        if let Some(check) = self.diary.visit.deals.last().and_then(|deal| deal.spf.as_ref()) {
+            fields["spf"] = json!(check.to_string());
+        }
         store::Event { id: transaction.id, at: now(), kind: "accepted".to_owned(), fields }
     }
 
@@ -980,8 +1028,10 @@ impl Transaction {
                 self.auto_submitted = !field.text().eq_ignore_ascii_case("no");
             }
         }
+        let mut collected = collected;
         let end = header_end(&collected);
         self.mark(&collected[..end]);
+        let end = self.drop_forged(&mut collected, end);
         self.utf8_header = !collected[..end].is_ascii();
         // Masquerading is for mail that leaves.
         let rewritten = match self.leaves {
@@ -995,6 +1045,21 @@ impl Transaction {
             }
             None => self.store(&collected),
         }
+    }
+
+    /// Takes out results that a stranger claims in our name; the header's new end.
+    fn drop_forged(&self, content: &mut Vec<u8>, end: usize) -> usize {
+        let ours = self.in_force.hostname.as_str();
+        let is_stranger = self.role == Listener::Inbound && !self.in_force.settings.is_internal(self.client);
+        if !is_stranger || !Headers::of(&content[..end]).any(|field| is_forged(&field, ours)) {
+            return end;
+        }
+        let fields: usize = Headers::of(&content[..end]).map(|field| field.raw.len()).sum();
+        let kept = Headers::of(&content[..end]).filter(|field| !is_forged(field, ours));
+        let header: Vec<u8> = kept.flat_map(|field| field.raw.iter().copied()).collect();
+        let dropped = fields - header.len();
+        content.splice(..fields, header);
+        end - dropped
     }
 
     /// The message in short, for what is told of several.
@@ -1029,6 +1094,8 @@ impl Transaction {
             Some((line, date)) => format!("{line}\r\n\t(trace {});{date}", marks.comment),
             None => line,
         };
+        let spf_fields = std::mem::take(&mut self.spf_fields);
+        self.store(spf_fields.as_bytes());
         self.store(marks.field.as_bytes());
         self.store(line.as_bytes());
     }

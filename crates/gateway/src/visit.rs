@@ -7,8 +7,8 @@ use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::diagnose;
 use mail::{
-    AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, ScanWord, Speaker, Stage, Time, Verified, Visit,
-    status,
+    AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, ScanWord, Speaker, SpfResult, Stage, Time, Verified,
+    Visit, status,
 };
 use serde_json::json;
 use std::collections::VecDeque;
@@ -25,6 +25,8 @@ const RECIPIENTS_MAX: usize = 100;
 const REFUSED_RECIPIENTS_MAX: usize = 20;
 const VERIFIED_MAX: usize = 20;
 const IDS_MAX: usize = 20;
+/// Answers of DNS.
+pub(crate) const ANSWERS_MAX: usize = 40;
 /// The first octets of all that are kept.
 const FIRST_MAX: usize = 64;
 
@@ -159,6 +161,12 @@ impl Diary {
         self.visit.verified.push(verified);
     }
 
+    /// Answers of DNS that counted, as many as there is room for.
+    pub(crate) fn looked_up(&mut self, answers: Vec<mail::dns::Answer>) {
+        let room = ANSWERS_MAX.saturating_sub(self.visit.dns.len());
+        self.visit.dns.extend(answers.into_iter().take(room));
+    }
+
     pub(crate) fn accepted(&mut self, recipient: &mail::Address) {
         if let Some(deal) = self.last()
             && deal.accepted.len() < RECIPIENTS_MAX
@@ -177,9 +185,20 @@ impl Diary {
             || visit.deals.iter().any(|deal| deal.unanswered)
             || visit.scan.as_ref().is_some_and(|scan| scan.word != ScanWord::Clean || scan.gone_ms.is_some())
             || visit.lists.iter().any(|listing| listing.skipped_s > 0)
+            || self.is_blind()
             || (in_transaction && !matches!(visit.end, End::Quit))
             || (timed_out && visit.taken == 0)
             || (visit.greeted.is_none() && visit.lasted_ms() > 1000)
+    }
+
+    /// SPF could not be read because our way to DNS is not well; a fault of the domain's own servers is theirs.
+    fn is_blind(&self) -> bool {
+        let unknown = |deal: &Deal| deal.spf.as_ref().is_some_and(|check| check.result == SpfResult::TempError);
+        let is_ours = |answer: &mail::dns::Answer| {
+            let silent = answer.trouble.is_some_and(mail::dns::Trouble::is_silence);
+            !answer.is_known() && (silent || answer.tcp_trouble().is_some())
+        };
+        self.visit.deals.iter().any(unknown) && self.visit.dns.iter().any(is_ours)
     }
 
     /// Puts the record together.

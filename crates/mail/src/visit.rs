@@ -1,6 +1,6 @@
 //! Visit: one client's connection to a listener, as a record from which findings are made.
 
-use crate::{Address, AuditId, Listener, RcptSaid, Reply, Said, Stage, Time, TlsHello, TlsUse, Via, dns};
+use crate::{Address, AuditId, Listener, RcptSaid, Reply, Said, SpfCheck, Stage, Time, TlsHello, TlsUse, Via, dns};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -108,6 +108,9 @@ pub struct Deal {
     /// The client had gone before our answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unanswered: bool,
+    /// What SPF says of the sender, if it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spf: Option<Box<SpfCheck>>,
 }
 
 /// Why new mail could not be stored.

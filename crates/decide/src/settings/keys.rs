@@ -279,6 +279,7 @@ impl Door {
         );
         at.key("require_resolvable_sender", &mut self.require_resolvable_sender, "Refuse MAIL FROM domains that have neither MX, A nor AAAA, or a null MX, with 550 5.1.8: no bounce could be returned. A lookup that fails defers.");
         at.key("dnsbl", &mut self.dnsbl, "DNS block lists, such as \"zen.example.org\": clients that one holds are refused at connect with 554 5.7.1. Error codes (127.255.255.0/24) are no listing; a list that fails is left out for a while. Hosts in internal_hosts are exempt.");
+        at.key("spf", &mut self.spf, "Whether the sender's domain permits the client (SPF, RFC 7208). \"mark\" writes the result into the header (Authentication-Results, Received-SPF) and the audit trail; \"enforce\" refuses a fail as well, with 550 5.7.23 at RCPT, and defers with 451 4.7.24 while DNS does not answer. Exempt: hosts in internal_hosts, users, mail to postmaster. A server behind that checks SPF itself sees this gateway's address and must not.");
     }
 }
 
@@ -516,6 +517,7 @@ fn everyone() -> Door {
         require_confirmed_reverse_name: Check::default(),
         require_resolvable_helo: Check::default(),
         require_resolvable_sender: Check::default(),
+        spf: Spf::Off,
     }
 }
 
@@ -530,7 +532,7 @@ impl Default for Settings {
             probe_domains: Vec::new(),
             scanners: Book::default(),
             internal_hosts: networks(&["127.0.0.1/32", "::1/128"]),
-            inbound: everyone(),
+            inbound: Door { spf: Spf::Mark, ..everyone() },
             outbound: Door { accept_from: networks(&["127.0.0.0/8", "::1/128"]), ..everyone() },
             submission: everyone(),
             domains: Book::default(),

@@ -3,7 +3,7 @@
 use super::book::{Book, Entry};
 use super::{
     AddressFamily, Check, Host, InvalidRecipients, Mailboxes, Mode, NextHop, NextHops, PasswordHash, PrivateAddresses,
-    Tls,
+    Spf, Tls,
 };
 use ipnet::IpNet;
 use mail::{Address, Domain};
@@ -531,6 +531,11 @@ impl<T: Choice> Setting for T {
     fn show(&self) -> Option<String> {
         T::WORDS.iter().find(|(_, choice)| choice == self).map(|(word, _)| quoted(word))
     }
+}
+
+impl Choice for Spf {
+    const WHAT: &'static str = "off, mark or enforce";
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Spf::Off), ("mark", Spf::Mark), ("enforce", Spf::Enforce)];
 }
 
 impl Choice for Mode {

@@ -76,11 +76,7 @@ fn without_a_record_there_is_no_result() {
     spf(&["a.test TXT: \"other\", \"V=SPF1 -all\""], "fail by \"-all\" of a.test");
     for domain in ["localhost", "a..test", &format!("{}.test", "x".repeat(64)), "[1.2.3.4]", ""] {
         let found = evaluate(CLIENT, domain, &[]);
-        assert_eq!(
-            (found.result, found.asked.len()),
-            (SpfResult::None, usize::from(domain == "[1.2.3.4]")),
-            "{domain}"
-        );
+        assert_eq!((found.result, found.asked.len()), (SpfResult::None, 0), "{domain}");
     }
 }
 

@@ -11,6 +11,7 @@ mod loops;
 mod operate;
 mod resolve;
 mod scan;
+mod spf;
 mod tls;
 mod validate;
 mod visit;
