@@ -10,8 +10,8 @@ use decide::outcome::Outcome;
 use decide::route::{self, Candidate, Hop, Plan, Route, Verdict, Way};
 use decide::settings::{Host, InvalidRecipients, Timeouts, Tls};
 use mail::{
-    Attempt, Carried, Connect, Culprit, Domain, Dropped, End, Failure, HostTry, RcptSaid, Reply, Stage, Time, TlsUse,
-    Via, Why, status,
+    Attempt, Carried, Connect, Culprit, Domain, Dropped, End, Failure, HostTry, RcptSaid, Reflected, Reply, Stage,
+    Time, TlsUse, Via, Why, status,
 };
 use rustls::pki_types::ServerName;
 use smtp::client::{self, Capabilities, Client, Closed, Event, MessagePlan};
@@ -574,7 +574,7 @@ async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &
             return Opened::Failed(Box::new(tried));
         }
     };
-    let first = Box::pin(open(core, in_force, candidate, tls, credentials.clone())).await;
+    let first = Box::pin(open(core, in_force, plan, candidate, tls, credentials.clone())).await;
     match first {
         // A password never follows into the clear.
         Opened::Failed(tried)
@@ -582,7 +582,7 @@ async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &
                 && credentials.is_none()
                 && tried.failure.as_ref().is_some_and(|failure| failure.stage == Stage::StartTls) =>
         {
-            match Box::pin(open(core, in_force, candidate, Tls::Off, credentials)).await {
+            match Box::pin(open(core, in_force, plan, candidate, Tls::Off, credentials)).await {
                 Opened::Link(open) => Opened::InTheClear(tried, open),
                 _ => Opened::Failed(tried),
             }
@@ -598,6 +598,7 @@ fn blank(candidate: &Candidate) -> HostTry {
 async fn open(
     core: &Arc<Core>,
     in_force: &InForce,
+    plan: &Plan,
     candidate: &Candidate,
     tls: Tls,
     credentials: Option<client::Credentials>,
@@ -653,6 +654,11 @@ async fn open(
     };
     let ready = link.until_ready(core, &settings.timeouts).await;
     if link.is_own(core) {
+        if let Some(greeting) = &link.client.heard().banner {
+            let (address, port) = (candidate.address.ip(), candidate.address.port());
+            let met = Reflected { host: candidate.host.clone(), address, port, domain: plan.domain.ascii() };
+            core.loops.reflected(greeting, met);
+        }
         core.loops.learn(candidate.address);
         core.renew_identity();
         let what = format!(

@@ -360,6 +360,7 @@ async fn order(
     if reason == Reason::TryAgain {
         // What DNS said a second ago may be what was mended.
         core.resolver.forget();
+        core.queue.flush();
     }
     let (name, shown) = (format!("{deed:?}"), json!(which));
     let action = match deed {

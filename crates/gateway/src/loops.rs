@@ -3,7 +3,7 @@
 use crate::clock::now;
 use crate::core::Core;
 use decide::loops::{Again, Arrival, Key, Trace};
-use mail::{Address, AuditId, Carried, Listener, Return, Time, Via, status};
+use mail::{Address, AuditId, Carried, Listener, Reflected, Return, Time, Via, status};
 use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
@@ -22,10 +22,14 @@ const RECIPIENTS_MAX: usize = 20;
 /// One alert for each cycle within this time.
 const TOLD_MS: i64 = 3600 * 1000;
 const TOLD_MAX: usize = 1000;
+/// Own greetings that were met and whose sessions at the other end are not over yet.
+const REFLECTIONS_MAX: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Guard {
     key: Key,
+    /// By the greeting that was read: where it was met.
+    reflections: Mutex<VecDeque<(String, Reflected)>>,
     learned: Mutex<HashMap<SocketAddr, Time>>,
     carried: Mutex<VecDeque<Carried>>,
     told: Mutex<HashMap<String, Time>>,
@@ -33,7 +37,13 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(key: Key) -> Guard {
-        Guard { key, learned: Mutex::default(), carried: Mutex::default(), told: Mutex::default() }
+        Guard {
+            key,
+            reflections: Mutex::default(),
+            learned: Mutex::default(),
+            carried: Mutex::default(),
+            told: Mutex::default(),
+        }
     }
 
     pub(crate) fn key(&self) -> &Key {
@@ -47,6 +57,22 @@ impl Guard {
 
     pub(crate) fn is_own_greeting(&self, banner: &mail::Reply) -> bool {
         self.key.is_own_greeting(&banner.text(), now())
+    }
+
+    /// This greeting of ours was met at a host that we dialled.
+    pub(crate) fn reflected(&self, greeting: &mail::Reply, at: Reflected) {
+        let mut all = self.reflections.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REFLECTIONS_MAX {
+            all.pop_front();
+        }
+        all.push_back((greeting.text(), at));
+    }
+
+    /// Whether the client that was greeted so was this gateway itself, and whom it had dialled. No two greetings are alike.
+    pub(crate) fn reflection(&self, greeting: &str) -> Option<Reflected> {
+        let mut all = self.reflections.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = all.iter().position(|(heard, _)| !heard.is_empty() && heard == greeting)?;
+        all.remove(at).map(|(_, reflected)| reflected)
     }
 
     /// Behind this address we met ourselves.

@@ -143,8 +143,17 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
         if let Err(error) = settled.await {
             core.record(key.0, "alert", json!({ "what": format!("the result of a delivery could not be written, it may be repeated: {error}") }));
         }
+        let next = if next.is_some() && core.queue.is_flushed(key) { flushed(&core, key).await.or(next) } else { next };
         core.queue.settled(&lane, key, next);
     });
+}
+
+/// A flush came while the attempt was under way, and its result has put off what was to be tried at once.
+async fn flushed(core: &Core, key: crate::queue::Key) -> Option<Time> {
+    let selection = store::Selection { ids: vec![key.0], ..store::Selection::default() };
+    let order =
+        store::Order { action: store::Action::Retry, selection, by: "flush".to_owned(), at: now(), dry_run: false };
+    core.store.order(order, |_| {}).await.ok().map(|_| now())
 }
 
 /// Why an attempt came to what it came to.

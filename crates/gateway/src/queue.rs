@@ -67,6 +67,8 @@ struct State {
     flying: HashSet<Key>,
     /// Goes up with each order and each change of settings: what was read before may be held, deleted or moved by now.
     generation: u64,
+    /// In flight when a flush came: if they fail, they are tried again at once.
+    again: HashSet<Key>,
 }
 
 #[derive(Debug, Default)]
@@ -324,6 +326,7 @@ impl Queue {
         let mut state = self.lock();
         state.flying.remove(&key);
         state.turned_away.remove(&key);
+        state.again.remove(&key);
         if let Some(here) = state.lanes.get_mut(lane) {
             here.busy.remove(&key);
             if here.loading {
@@ -418,6 +421,17 @@ impl Queue {
         let generation = state.generation;
         drop(state);
         Some(Reserved { core: core.clone(), keys: vec![(lane.to_owned(), key)], generation })
+    }
+
+    /// A flush is about to be written to disk.
+    pub(crate) fn flush(&self) {
+        let mut state = self.lock();
+        state.again = state.flying.clone();
+    }
+
+    /// A flush came while this delivery was under way.
+    pub(crate) fn is_flushed(&self, key: Key) -> bool {
+        self.lock().again.contains(&key)
     }
 
     /// Deliveries being attempted now.

@@ -207,7 +207,9 @@ pub(crate) async fn connection(
             session.server.receive(&octets);
         }
         (Ok(()), Early::Nothing) => {
-            session.server.greet(&format!("{} ESMTP Gatepost {}", in_force.hostname, core.loops.token()));
+            let greeting = format!("{} ESMTP Gatepost {}", in_force.hostname, core.loops.token());
+            session.server.greet(&greeting);
+            session.diary.greeting = greeting;
             session.diary.visit.greeted = Some(now());
         }
     }

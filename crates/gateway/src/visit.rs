@@ -34,6 +34,8 @@ const FIRST_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Diary {
     pub(crate) visit: Visit,
+    /// Our greeting; empty: none was given.
+    pub(crate) greeting: String,
     head: Lines,
     tail: Lines,
     /// Lines left out between head and tail.
@@ -69,6 +71,7 @@ impl Diary {
     pub(crate) fn new(listener: Listener, local: SocketAddr, client: IpAddr) -> Diary {
         Diary {
             visit: Visit::new(listener, local, client, now()),
+            greeting: String::new(),
             head: Lines::default(),
             tail: Lines::default(),
             left_out: 0,
@@ -182,6 +185,7 @@ impl Diary {
         let timed_out = matches!(visit.end, End::TimedOut { .. });
         !visit.refusals.is_empty()
             || !visit.early.is_empty()
+            || visit.reflected.is_some()
             || visit.deals.iter().any(|deal| deal.unanswered)
             || visit.scan.as_ref().is_some_and(|scan| scan.word != ScanWord::Clean || scan.gone_ms.is_some())
             || visit.lists.iter().any(|listing| listing.skipped_s > 0)
@@ -234,6 +238,7 @@ fn hide_credentials(octets: &mut Vec<u8>) {
 /// The connection is over: if it must be explained, its record goes into the audit trail with what it comes to.
 pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: AuditId, mut diary: Diary) {
     diary.visit.ended = now();
+    diary.visit.reflected = core.loops.reflection(&diary.greeting);
     core.around.visit(&diary.visit, diary.commands());
     let answered = diary.visit.deals.last().filter(|deal| deal.taken && !deal.sender.is_empty());
     let is_exchange = answered.is_some_and(|deal| {
@@ -247,7 +252,7 @@ pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: Audit
         true => diagnose::of_visit(core, in_force, &visit).await,
         false => Vec::new(),
     };
-    let who: Vec<String> = visit.refusals.iter().filter_map(|refusal| refusal.recipient.clone()).collect();
+    let who = concerned(&visit);
     for finding in findings.iter().filter(|finding| finding.severity != mail::Severity::Info) {
         core.around.trouble(ids.first().copied().unwrap_or(connection), &who, Vec::new(), finding);
     }
@@ -272,6 +277,13 @@ pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: Audit
         }
         core.record(*id, "visit", fields);
     }
+}
+
+/// Whom it concerns: the client, recipients that were refused, and those that were not.
+fn concerned(visit: &Visit) -> Vec<String> {
+    let refused = visit.refusals.iter().filter_map(|refusal| refusal.recipient.clone());
+    let accepted = visit.deals.iter().flat_map(|deal| deal.accepted.iter().cloned());
+    std::iter::once(visit.client.to_string()).chain(refused).chain(accepted).collect()
 }
 
 #[cfg(test)]

@@ -185,6 +185,16 @@ pub struct Return {
     pub stayed_domains: Vec<String>,
 }
 
+/// Where this gateway dialled and met itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reflected {
+    pub host: String,
+    pub address: IpAddr,
+    pub port: u16,
+    /// The domain whose mail it had.
+    pub domain: String,
+}
+
 /// What a DNS block list says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -325,6 +335,9 @@ pub struct Visit {
     /// Messages that came back to this gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub returns: Vec<Return>,
+    /// The client was this gateway itself, whose connection to this place ended here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reflected: Option<Reflected>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -374,6 +387,7 @@ impl Visit {
             refusals: Vec::new(),
             deals: Vec::new(),
             returns: Vec::new(),
+            reflected: None,
             storage: None,
             lists: Vec::new(),
             scan: None,

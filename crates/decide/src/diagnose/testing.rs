@@ -55,6 +55,7 @@
 //!   command world                         of the last refusal
 //!   said client EHLO out.test
 //!   dns 10.1.0.127.in-addr.arpa PTR: NXDOMAIN     asked because of the client
+//!   reflected mx.own.test 192.0.2.1 own.test    the client is ourselves, who dialled this host for this domain
 //!   closed                                or: quit, ours, silent 300000, broken WHY
 //! ```
 //! `try` lines begin a host; indented lines are about it. The gateway is gw.corp.test at 127.0.0.2 and 127.0.0.3, and
@@ -372,6 +373,11 @@ fn visited(visit: &mut Visit, word: &str, rest: &str) -> bool {
             visit.transcript.push(mail::Said { at: NOW, speaker, text: text.to_owned() });
         }
         "dns" => visit.dns.push(answer(rest)),
+        "reflected" => {
+            let words: Vec<&str> = rest.split(' ').collect();
+            let (host, domain) = (words[0].to_owned(), words[2].to_owned());
+            visit.reflected = Some(mail::Reflected { host, address: words[1].parse().unwrap(), port: 25, domain });
+        }
         "quit" => visit.end = End::Quit,
         "ours" => visit.end = End::Ours,
         "closed" => visit.end = End::Closed,

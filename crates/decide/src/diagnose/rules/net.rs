@@ -2,6 +2,7 @@
 
 mod destination_filtered;
 mod hairpin;
+mod hairpin_snat;
 mod no_local_v6;
 mod pmtu_blackhole;
 mod port25_blocked;
@@ -30,6 +31,7 @@ pub(super) const RULES: &[Rule] = &[
     source_not_local::RULE,
     source_address_unexpected::RULE,
     source_address_unexpected_v6::RULE,
+    hairpin_snat::RULE,
     hairpin::RULE,
     no_local_v6::RULE,
     v6_path_broken::RULE,

@@ -25,7 +25,8 @@ fn find(case: &Case<'_>) -> Answer {
     let Some(tried) = case.last() else { return Answer::No };
     let about_sender = |said: &&RcptSaid| {
         let about = [Topic::Callout, Topic::SenderDomain, Topic::SenderNotAllowed];
-        said.reply.is_permanent() && words::topics(&said.reply).iter().any(|topic| about.contains(topic))
+        // The surest topic alone: "SPF: not allowed to send from" is about the address that connects, which is ours.
+        said.reply.is_permanent() && words::topic(&said.reply).is_some_and(|topic| about.contains(&topic))
     };
     let Some(said) = tried.rcpt.iter().find(about_sender) else { return Answer::No };
     let experiment = Experiment::Greet {
