@@ -7,6 +7,7 @@
 //! Adding one: a file in `rules/`, a line in its list, a test at its foot. Its `///` comment is its manual page.
 
 mod around;
+mod bounce;
 mod case;
 mod content;
 mod experiment;
@@ -18,6 +19,7 @@ pub(crate) mod testing;
 pub mod words;
 
 pub use around::{Around, Call, Resolver, Seen, Sent, organisation};
+pub use bounce::Bounce;
 pub use case::{Case, What, connected, delivered};
 pub use content::{ContentFacts, Hop, LINE_MAX, LongLine, Octets, Reader};
 pub use experiment::{Experiment, How, Look, Result};

@@ -86,6 +86,9 @@ enum Command {
         /// The sender of the question; alone: why mail from this client address or sender was refused
         #[arg(long)]
         from: Option<String>,
+        /// A bounce that somebody else's server wrote about mail to us: the file that holds it, or - for standard input
+        #[arg(long, conflicts_with_all = ["what", "from"])]
+        bounce: Option<PathBuf>,
     },
     /// The manual page of a finding or a status, or what an SMTP reply or log line means
     Explain {
@@ -315,6 +318,10 @@ impl Cli {
             Command::Statuses => return Ok(show::statuses(json)),
             Command::Password => return hash(),
             Command::Explain { all: true, .. } => return Ok(explain::print_all(json)),
+            // What only DNS can tell must be looked at, if there are settings that say for which domains.
+            Command::Explain { text, .. } if explain::wants_a_look(&text.join(" ")) && host().is_ok() => {
+                Question::DiagnoseBounce { text: text.join(" ") }
+            }
             Command::Explain { text, .. } => {
                 let page = explain::explain(&text.join(" "))?;
                 match json {
@@ -323,7 +330,16 @@ impl Cli {
                 }
                 return Ok(ExitCode::SUCCESS);
             }
-            Command::Diagnose { what, from } => explain::question(what, from)?,
+            Command::Diagnose { bounce: Some(file), .. } => {
+                let read = if file.as_os_str() == "-" {
+                    std::io::read_to_string(std::io::stdin())
+                } else {
+                    std::fs::read(&file).map(|octets| String::from_utf8_lossy(&octets).into_owned())
+                };
+                let text = read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+                Question::DiagnoseBounce { text }
+            }
+            Command::Diagnose { what, from, .. } => explain::question(what, from)?,
             Command::Incidents => Question::Incidents,
             Command::Settings { command: SettingsCommand::Reference } => return Ok(show::reference(json)),
             Command::Settings { command: SettingsCommand::Check { file } } => return check_file(&file, json),

@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use crate::core::{Core, InForce};
-use decide::diagnose::{Around, Case, ContentFacts, Experiment, Look, Reader, What, delivered, diagnose};
+use decide::diagnose::{Around, Bounce, Case, ContentFacts, Experiment, Look, Reader, What, delivered, diagnose};
 use mail::{Attempt, Finding, Stage, Visit};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,11 @@ pub(crate) async fn of_attempt(
 /// What a client's visit comes to.
 pub(crate) async fn of_visit(core: &Arc<Core>, in_force: &InForce, visit: &Visit) -> Vec<Finding> {
     rounds(core, in_force, What::Visit(visit), None).await
+}
+
+/// What another server's bounce comes to, about mail that never came here.
+pub(crate) async fn of_bounce(core: &Arc<Core>, in_force: &InForce, bounce: &Bounce) -> Vec<Finding> {
+    rounds(core, in_force, What::Bounce(bounce), None).await
 }
 
 /// What the record alone says: no experiment, no content.

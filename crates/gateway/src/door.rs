@@ -65,6 +65,9 @@ pub(crate) enum Question {
     DiagnoseFrom {
         who: String,
     },
+    DiagnoseBounce {
+        text: String,
+    },
     Incidents,
     SettingsExport {
         version: Option<u64>,
@@ -250,6 +253,7 @@ pub(crate) async fn answer(
         Question::DiagnoseAddress { to, from } => explain::address(core, &to, from.as_deref()).await,
         Question::DiagnoseId { id } => explain::id(core, id).await,
         Question::DiagnoseFrom { who } => explain::from(core, &who).await,
+        Question::DiagnoseBounce { text } => Ok(explain::bounce(core, &text).await),
         Question::Incidents => block_in_place(|| explain::incidents(core)),
         Question::SettingsExport { version } => {
             let version = match version {

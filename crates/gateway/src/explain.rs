@@ -4,7 +4,7 @@ use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::outcome::{Extra, tell};
 use crate::{deliver, diagnose, door, probe};
-use decide::diagnose::{Experiment, Result as Seen};
+use decide::diagnose::{Bounce, Experiment, Result as Seen};
 use mail::{Address, Attempt, AuditId, Finding, Severity, Time};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -124,6 +124,23 @@ pub(crate) async fn from(core: &Arc<Core>, who: &str) -> Result<Value, String> {
             "no connection or message from {who} is in the audit trail: it never came as far as this gateway, or longer ago than the trail is kept"
         )),
     }
+}
+
+/// Another server's bounce about mail to us: looked at from here, since no session of it exists.
+pub(crate) async fn bounce(core: &Arc<Core>, text: &str) -> Value {
+    let in_force = core.in_force();
+    let bounce = Bounce::read(text, &in_force.settings);
+    let findings = diagnose::of_bounce(core, &in_force, &bounce).await;
+    let mut value = answer(&findings, json!({ "domains": bounce.domains }), &[]);
+    if let (true, Ok(page)) = (findings.is_empty(), explain(text)) {
+        value["page"] = page;
+    }
+    value
+}
+
+/// Words that mean something only together with what DNS says of our domains.
+pub(crate) fn wants_a_look(text: &str) -> bool {
+    decide::diagnose::manual(text.trim()).is_none() && Bounce::is_qmail_cname(text)
 }
 
 /// Findings on an attempt that was recorded or just made, with the record.
@@ -246,7 +263,8 @@ pub(crate) fn explain(text: &str) -> Result<Value, String> {
         return Ok(status_page(kind));
     }
     let named = decide::diagnose::rules::all().find(|rule| {
-        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '_')).any(|word| word == rule.cause)
+        (rule.cause == "dns.any_query_peer" && Bounce::is_qmail_cname(text))
+            || text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '_')).any(|word| word == rule.cause)
     });
     let ours = text.contains("[internal]").then(|| longest_kind(text)).flatten();
     let reply = reply_in(text);
@@ -324,6 +342,25 @@ pub(crate) fn print(finding: &Value) {
     if finding.severity == Severity::Info {
         println!("           (for your information; nothing is wrong)");
     }
+}
+
+/// Prints the answer to `diagnose --bounce`.
+pub(crate) fn print_bounce(value: &Value) {
+    if !value["finding"].is_null() {
+        return print(&value["finding"]);
+    }
+    if value["page"].is_object() {
+        print_page(&value["page"]);
+        println!();
+    }
+    let domains: Vec<&str> = value["domains"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    println!(
+        "not known: the text alone does not tell, and no session with this gateway is named in it (looked at for: {}).",
+        domains.join(", ")
+    );
+    println!(
+        "What is missing: the address of the server that wrote it, and the time: `gatepost diagnose --from ADDRESS`."
+    );
 }
 
 /// Prints the answer to `diagnose`.

@@ -18,6 +18,7 @@ pub(crate) fn answer(question: &Question, answer: &Value) {
         Question::DiagnoseAddress { .. } | Question::DiagnoseId { .. } | Question::DiagnoseFrom { .. } => {
             explain::print_diagnosis(answer);
         }
+        Question::DiagnoseBounce { .. } => explain::print_bounce(answer),
         Question::Incidents => explain::print_incidents(answer),
         Question::SettingsExport { .. } => print!("{}", text(answer)),
         Question::SettingsHistory => history(answer),

@@ -1,6 +1,6 @@
 //! Case: everything that a rule may look at.
 
-use super::{Around, ContentFacts, Experiment, Look, Result, words};
+use super::{Around, Bounce, ContentFacts, Experiment, Look, Result, words};
 use crate::Settings;
 use mail::dns::{Answer as DnsAnswer, Kind, Outcome, Question};
 use mail::{Attempt, Connect, Failure, HostTry, Identity, Reply, Stage, Time, Visit};
@@ -13,6 +13,8 @@ pub enum What<'a> {
     Attempt(&'a Attempt),
     /// A client's connection, refused or not.
     Visit(&'a Visit),
+    /// What another server wrote about mail that never came here.
+    Bounce(&'a Bounce),
 }
 
 /// The facts.
@@ -37,6 +39,10 @@ impl<'a> Case<'a> {
 
     pub fn visit(&self) -> Option<&'a Visit> {
         if let What::Visit(visit) = self.what { Some(visit) } else { None }
+    }
+
+    pub fn bounce(&self) -> Option<&'a Bounce> {
+        if let What::Bounce(bounce) = self.what { Some(bounce) } else { None }
     }
 
     /// Hosts tried in the attempt.
@@ -97,6 +103,7 @@ impl<'a> Case<'a> {
         let recorded: &[DnsAnswer] = match self.what {
             What::Attempt(attempt) => &attempt.dns,
             What::Visit(visit) => &visit.dns,
+            What::Bounce(_) => &[],
         };
         let looked = self.looks.iter().filter_map(|look| match &look.result {
             Result::Answer(answer) if look.experiment.is_usual() => Some(answer),

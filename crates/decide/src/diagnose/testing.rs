@@ -74,6 +74,8 @@ pub(crate) struct Scene {
     pub(crate) attempt: Attempt,
     /// If there is one, the case is about it.
     pub(crate) visit: Option<Visit>,
+    /// Likewise.
+    pub(crate) bounce: Option<super::Bounce>,
     pub(crate) identity: Identity,
     pub(crate) settings: Settings,
     pub(crate) content: Option<ContentFacts>,
@@ -107,6 +109,7 @@ pub(crate) fn scene(text: &str) -> Scene {
             tries: Vec::new(),
         },
         visit: None,
+        bounce: None,
         identity: Identity {
             names: vec!["gw.corp.test".parse().unwrap()],
             addresses: vec!["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()],
@@ -155,7 +158,11 @@ pub(crate) fn check(text: &str, expected: &str) {
 impl Scene {
     pub(crate) fn case(&self) -> Case<'_> {
         Case {
-            what: self.visit.as_ref().map_or(What::Attempt(&self.attempt), What::Visit),
+            what: match (&self.visit, &self.bounce) {
+                (Some(visit), _) => What::Visit(visit),
+                (None, Some(bounce)) => What::Bounce(bounce),
+                (None, None) => What::Attempt(&self.attempt),
+            },
             identity: &self.identity,
             settings: &self.settings,
             content: self.content.as_ref(),

@@ -1,5 +1,6 @@
 //! DNS: records that are wrong, missing or cannot be read, at their end or at ours.
 
+mod any_query_peer;
 mod asked;
 mod broken_nxdomain;
 mod client_helo_unresolvable;
@@ -36,6 +37,7 @@ use mail::{Attempt, Refusal, Via, Visit};
 
 /// Special before general.
 pub(super) const RULES: &[Rule] = &[
+    any_query_peer::RULE,
     local_resolver_dead::RULE,
     dnssec_bogus::RULE,
     fragments_dropped::RULE,

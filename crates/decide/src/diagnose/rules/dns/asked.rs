@@ -39,6 +39,7 @@ pub(super) fn recorded<'a>(case: &Case<'a>) -> &'a [Answer] {
     match case.what {
         What::Attempt(attempt) => &attempt.dns,
         What::Visit(visit) => &visit.dns,
+        What::Bounce(_) => &[],
     }
 }
 
