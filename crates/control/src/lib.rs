@@ -7,10 +7,13 @@
 //! - **`reader/NAME.rs`** is what pages may know: a trait, and the values that it gives. The gateway implements it over its
 //!   own data (`gateway/src/view/`). The Control Center sees no store, no socket and no file.
 //! - **`order.rs`**: pages change the world by an [`Order`] only; who gave it is written down.
+//! - **`account.rs`** says who asks: administrators, sessions, tokens. `guard.rs` turns away what other sites make browsers send.
 //! - **`part/`** are pieces that pages share: the shell around them, tables, forms, badges, charts, the card of a finding.
 //! - **`asset/`** are style sheet and script, served with a name that changes with their content. All works without script.
 
+mod account;
 mod asset;
+mod guard;
 mod order;
 mod page;
 mod part;
@@ -19,10 +22,11 @@ mod right;
 #[cfg(test)]
 mod testing;
 
+pub use account::{Account, Accounts, Act, Administrator, Change, Entry, Given, Peer, Session, Token, Visitor};
 pub use order::{Done, Order, Orders, Selected};
 pub use page::status::openapi;
 pub use reader::*;
-pub use right::{Account, Accounts, May, Open, Right, Role, Visitor, rights};
+pub use right::{May, Open, Right, Role, rights};
 
 use axum::Router;
 use std::sync::Arc;

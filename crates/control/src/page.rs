@@ -1,10 +1,16 @@
 //! Pages: one file each, one line each in [`all`].
 
+pub(crate) mod account;
+pub(crate) mod acts;
+pub(crate) mod administrators;
 pub(crate) mod dashboard;
+pub(crate) mod first_start;
 pub(crate) mod problem;
+pub(crate) mod sign_in;
 pub(crate) mod status;
+pub(crate) mod tokens;
 
-use crate::{Center, asset};
+use crate::{Center, asset, guard};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -17,7 +23,15 @@ pub(crate) type Routes = OpenApiRouter<Center>;
 
 /// Each page's routes. Add a line.
 fn pages() -> Routes {
-    Routes::new().merge(dashboard::routes()).merge(status::routes())
+    Routes::new()
+        .merge(dashboard::routes())
+        .merge(status::routes())
+        .merge(sign_in::routes())
+        .merge(first_start::routes())
+        .merge(account::routes())
+        .merge(administrators::routes())
+        .merge(tokens::routes())
+        .merge(acts::routes())
 }
 
 /// All routes, behind the headers that every answer carries.
@@ -27,6 +41,7 @@ pub(crate) fn all(center: Center) -> Router {
         .merge(status::openapi_route(openapi))
         .merge(asset::routes())
         .fallback(problem::not_found)
+        .layer(middleware::from_fn(guard::same_site))
         .layer(middleware::from_fn(headers))
         .with_state(center)
 }

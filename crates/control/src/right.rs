@@ -1,7 +1,6 @@
 //! Right: what somebody may do here. Roles are sets of rights; a handler names the one that it asks for as its argument.
 
-use crate::Center;
-use async_trait::async_trait;
+use crate::{Account, Center, Visitor};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -58,31 +57,35 @@ impl Role {
             Role::HelpDesk => "help desk",
         }
     }
+
+    /// As forms, commands and databases write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Full => "full",
+            Role::Operator => "operator",
+            Role::ReadOnly => "read-only",
+            Role::HelpDesk => "help-desk",
+        }
+    }
+
+    /// What it may do, for whoever gives it to somebody.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Role::Full => "sees and changes everything",
+            Role::Operator => "sees everything and acts on mail; changes no settings",
+            Role::ReadOnly => "sees everything, changes nothing",
+            Role::HelpDesk => "sees where mail is, and no more",
+        }
+    }
 }
 
-/// Who is asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    pub name: String,
-    pub role: Role,
-    /// By an API token of this name, not by a browser's session.
-    pub token: Option<String>,
-}
+impl std::str::FromStr for Role {
+    type Err = String;
 
-/// What a request says of who sent it.
-#[derive(Clone, Debug)]
-pub struct Visitor {
-    /// The session cookie's value.
-    pub session: Option<String>,
-    /// `Authorization: Bearer`.
-    pub bearer: Option<String>,
-}
-
-/// The administrators, their sessions and their tokens; the gateway keeps them.
-#[async_trait]
-pub trait Accounts: Send + Sync + 'static {
-    /// Whose session or token this is; `None`: nobody's, or it has ended.
-    async fn who(&self, visitor: &Visitor) -> Option<Account>;
+    fn from_str(text: &str) -> Result<Role, String> {
+        let all = Role::ALL.map(Role::word).join(", ");
+        Role::ALL.into_iter().find(|role| role.word() == text).ok_or_else(|| format!("no such role; there are {all}"))
+    }
 }
 
 /// Proof that the request came from somebody who holds the right `R`; carries who.
@@ -128,7 +131,7 @@ impl<R: rights::Named> FromRequestParts<Center> for May<R> {
 
     async fn from_request_parts(parts: &mut Parts, center: &Center) -> Result<May<R>, Response> {
         let api = parts.uri.path().starts_with("/api/");
-        let visitor = Visitor::of(&parts.headers);
+        let visitor = Visitor::of(parts);
         match center.accounts.who(&visitor).await {
             None => Err(crate::page::problem::sign_in(parts, api)),
             Some(account) if account.role.may(R::RIGHT) => Ok(May { account, right: PhantomData }),
@@ -145,21 +148,6 @@ impl<S: Sync> FromRequestParts<S> for Open {
     }
 }
 
-/// The session cookie's name. `__Host-` binds it to this host and TLS; without TLS browsers would drop it.
-pub(crate) const COOKIES: [&str; 2] = ["__Host-gatepost", "gatepost"];
-
-impl Visitor {
-    fn of(headers: &axum::http::HeaderMap) -> Visitor {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let cookie = text("cookie").and_then(|all| {
-            let mut pairs = all.split(';').filter_map(|pair| pair.trim().split_once('='));
-            pairs.find(|(name, _)| COOKIES.contains(name)).map(|(_, value)| value.to_owned())
-        });
-        let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
-        Visitor { session: cookie, bearer }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +157,14 @@ mod tests {
         let rights = [Right::Find, Right::Look, Right::Operate, Right::Configure, Right::Administer];
         let held = |role: Role| rights.into_iter().filter(|right| role.may(*right)).count();
         assert_eq!(Role::ALL.map(held), [5, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_role_is_written_as_it_is_read() {
+        for role in Role::ALL {
+            assert_eq!(role.word().parse(), Ok(role));
+            assert_eq!(serde_json::to_value(role).unwrap(), role.word());
+        }
+        assert!("root".parse::<Role>().unwrap_err().contains("help-desk"));
     }
 }

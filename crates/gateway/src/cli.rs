@@ -4,6 +4,7 @@ use crate::door::{self, Deed, Question, Which};
 use crate::host::Host;
 use crate::{explain, run, show, try_it};
 use clap::{Args, Parser, Subcommand};
+use control::{Change, Role};
 use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, ReversePath, Time};
 use serde_json::Value;
@@ -101,6 +102,11 @@ enum Command {
     },
     /// What is wrong now: stuck mail and refusals grouped by cause, with extent, since when, what changed, what to do
     Incidents,
+    /// Who may sign in to the Control Center
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
     /// State of the running gateway
     Status,
     /// All statuses that the gateway makes itself: meaning, causes, fix
@@ -200,6 +206,41 @@ enum AuditCommand {
     },
     /// Everything about one message or connection, in order
     Show { id: AuditId },
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// The link by which the first administrator is made, in a browser
+    FirstStart,
+    /// All administrators
+    List,
+    /// Add one; the password is asked for, or read from standard input
+    Add {
+        name: String,
+        /// full, operator, read-only or help-desk
+        #[arg(long, default_value = "full")]
+        role: Role,
+    },
+    /// Give a new password, asked for or read from standard input; ends the second step and all sessions
+    ResetPassword { name: String },
+    /// Keep from signing in; ends all sessions
+    Disable { name: String },
+    /// Let sign in again
+    Enable { name: String },
+    /// Forget failed sign-ins
+    Unlock { name: String },
+    /// Remove
+    Remove { name: String },
+    /// Make an API token; it is printed once
+    Token {
+        name: String,
+        /// full, operator, read-only or help-desk
+        #[arg(long, default_value = "read-only")]
+        role: Role,
+        /// Days until it expires
+        #[arg(long)]
+        days: Option<u32>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -351,7 +392,8 @@ impl Cli {
             }
             Command::Audit { command: AuditCommand::Show { id } } => Question::AuditShow { id },
             Command::Settings { command } => settings(command)?,
-            Command::Send { to, from, subject, body } => Question::Send { from, to, subject, body },
+            Command::Send { to, from, subject, body } => Question::Send { from, to, subject, body, by: author() },
+            Command::Admin { command } => admin(command)?,
             Command::Status => Question::Status,
         };
         let answer = ask(&host()?, question.clone()).await?;
@@ -377,7 +419,7 @@ async fn ask(host: &Host, question: Question) -> Result<Value, String> {
         if let Some(answer) = door::ask(&host.socket(), &question, progress).await {
             return answer;
         }
-        if matches!(question, Question::Status) {
+        if matches!(question, Question::Status | Question::FirstStart) {
             return Err(format!("no gateway is running on {}", host.data.display()));
         }
         match run::open(host, Vec::new()) {
@@ -389,7 +431,7 @@ async fn ask(host: &Host, question: Question) -> Result<Value, String> {
     };
     core.stopping.send_replace(true);
     let (sender, _steps) = tokio::sync::mpsc::unbounded_channel();
-    door::answer(&core, question, sender).await
+    door::answer(&core, question, door::COMMAND, sender).await
 }
 
 fn exit(question: &Question, answer: &Value) -> ExitCode {
@@ -436,6 +478,42 @@ fn settings(command: SettingsCommand) -> Result<Question, String> {
             return Err("answered without a gateway".to_owned());
         }
     })
+}
+
+fn admin(command: AdminCommand) -> Result<Question, String> {
+    let change = match command {
+        AdminCommand::FirstStart => return Ok(Question::FirstStart),
+        AdminCommand::List => return Ok(Question::Administrators),
+        AdminCommand::Add { name, role } => Change::Add { password: secret(&name)?, name, role },
+        AdminCommand::ResetPassword { name } => Change::Reset { password: secret(&name)?, name, factor: true },
+        AdminCommand::Disable { name } => Change::Disable { name },
+        AdminCommand::Enable { name } => Change::Enable { name },
+        AdminCommand::Unlock { name } => Change::Unlock { name },
+        AdminCommand::Remove { name } => Change::Remove { name },
+        AdminCommand::Token { name, role, days } => Change::AddToken { name, role, days },
+    };
+    Ok(Question::Account { by: author(), change })
+}
+
+/// A password from standard input; typed by somebody, it is not shown.
+fn secret(name: &str) -> Result<String, String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let input = std::io::stdin();
+    let before = input.is_terminal().then(|| tcgetattr(&input)).and_then(Result::ok);
+    if let Some(before) = &before {
+        eprint!("Password for {name}: ");
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&input, OptionalActions::Now, &quiet).map_err(|error| error.to_string())?;
+    }
+    let mut line = String::new();
+    let read = input.read_line(&mut line);
+    if let Some(before) = &before {
+        eprintln!();
+        tcsetattr(&input, OptionalActions::Now, before).map_err(|error| error.to_string())?;
+    }
+    read.map_err(|error| error.to_string())?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Both files, without touching the store.

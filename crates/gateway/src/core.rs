@@ -1,5 +1,6 @@
 //! Core: what every task of the running gateway shares.
 
+use crate::accounts::Accounts;
 use crate::around::Around;
 use crate::clock::{Ids, now};
 use crate::lists::Lists;
@@ -33,6 +34,7 @@ pub(crate) struct InForce {
 
 pub(crate) struct Core {
     pub(crate) store: Store,
+    pub(crate) accounts: Accounts,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
     pub(crate) ids: Ids,
@@ -80,6 +82,7 @@ impl Core {
         let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening, loops.learned(), &resolver)));
         Arc::new(Core {
             store,
+            accounts: Accounts::default(),
             log,
             metrics: Metrics::default(),
             ids,

@@ -3,6 +3,7 @@
 //! A running gateway answers on a Unix socket in its data folder, one JSON line for the question, then lines of
 //! `{"progress": n}` and a last line of `{"done": …}` or `{"error": "…"}`. Without one, the command itself opens the store.
 
+use crate::accounts;
 use crate::clock::now;
 use crate::core::Core;
 use crate::deliver;
@@ -91,6 +92,15 @@ pub(crate) enum Question {
         to: Address,
         subject: String,
         body: String,
+        by: String,
+    },
+    /// The first start's link, for who has the gateway's own folder.
+    FirstStart,
+    Administrators,
+    /// A change of administrators or tokens.
+    Account {
+        by: String,
+        change: control::Change,
     },
 }
 
@@ -173,7 +183,7 @@ async fn talk(core: Arc<Core>, socket: UnixStream) -> std::io::Result<()> {
         }
     };
     let (progress, mut steps) = mpsc::unbounded_channel();
-    let answering = tokio::spawn(async move { answer(&core, question, progress).await });
+    let answering = tokio::spawn(async move { answer(&core, question, COMMAND, progress).await });
     while let Some(done) = steps.recv().await {
         writer.write_all(format!("{}\n", json!({ "progress": done })).as_bytes()).await?;
     }
@@ -211,12 +221,55 @@ pub(crate) async fn ask(
     Some(asked.await.unwrap_or_else(|error| Err(format!("the running gateway did not answer: {error}"))))
 }
 
-/// Answers a question, in the gateway or in a command of its own.
+/// From where acts of the command line come.
+pub(crate) const COMMAND: &str = "command line";
+
+/// Answers a question, in the gateway or in a command of its own. What it changes is written down as an act of who
+/// asked, from `place`; this is the one way in, so no page and no command can forget it.
 pub(crate) async fn answer(
     core: &Arc<Core>,
     question: Question,
+    place: &str,
     progress: mpsc::UnboundedSender<u64>,
 ) -> Result<Value, String> {
+    let Some((who, what, mut fields)) = act(&question) else { return reply(core, question, progress).await };
+    let answer = reply(core, question, progress).await;
+    match &answer {
+        Ok(done) => ["count", "id", "version"].iter().for_each(|name| fields[*name] = done[*name].clone()),
+        Err(error) => fields["refused"] = json!(error.chars().take(REFUSAL_MAX).collect::<String>()),
+    }
+    accounts::act(core, &who, place, &what, fields).await;
+    answer
+}
+
+/// Characters kept of why something was refused.
+const REFUSAL_MAX: usize = 300;
+
+/// Who wants to change what. `None`: nothing is changed, or it is written down where it is done.
+fn act(question: &Question) -> Option<(String, String, Value)> {
+    let (who, what, fields) = match question {
+        Question::Order { dry_run: true, .. } => return None,
+        Question::Order { action, which, by, .. } => {
+            let (what, how) = match action {
+                Deed::Retry => ("retry", None),
+                Deed::Hold { why } => ("hold", Some(why)),
+                Deed::Release => ("release", None),
+                Deed::Delete => ("delete", None),
+                Deed::Reroute { hop } => ("reroute", Some(hop)),
+            };
+            (by, what, json!({ "which": which, "how": how }))
+        }
+        Question::SettingsApply { author, comment, .. } => (author, "settings", json!({ "comment": comment })),
+        Question::SettingsRollback { author, version } => {
+            (author, "settings rollback", json!({ "to version": version }))
+        }
+        Question::Send { by, to, subject, .. } => (by, "test message", json!({ "to": to, "subject": subject })),
+        _ => return None,
+    };
+    Some((who.clone(), what.to_owned(), fields))
+}
+
+async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSender<u64>) -> Result<Value, String> {
     let plain = |error: std::io::Error| error.to_string();
     match question {
         Question::Status => Ok(status(core)),
@@ -285,7 +338,22 @@ pub(crate) async fn answer(
                 .ok_or_else(|| format!("there is no settings version {version}"))?;
             apply(core, &old.text, &author, &format!("rollback to version {version}"))
         }
-        Question::Send { from, to, subject, body } => send(core, from, to, &subject, &body).await,
+        Question::FirstStart => match accounts::first_path(core).await {
+            None => Err("there is an administrator already; `gatepost admin list` shows who".to_owned()),
+            Some(path) => {
+                let base = core.accounts.address.get().ok_or("gatepost.toml has no control.listen")?;
+                Ok(json!({ "link": format!("{base}{path}") }))
+            }
+        },
+        Question::Administrators => {
+            accounts::administrators(core).await.map(|all| json!(all)).map_err(|problem| problem.what().to_owned())
+        }
+        Question::Account { by, change } => {
+            let by = control::Account { name: by, role: control::Role::Full, token: None, from: COMMAND.to_owned() };
+            let done = accounts::change(core, &by, None, change).await;
+            done.map(|given| json!({ "secrets": given.secrets })).map_err(|problem| problem.what().to_owned())
+        }
+        Question::Send { from, to, subject, body, .. } => send(core, from, to, &subject, &body).await,
     }
 }
 

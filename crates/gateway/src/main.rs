@@ -1,5 +1,6 @@
 //! `gatepost`: the program. Commands here; each thing it does has its own file.
 
+mod accounts;
 mod around;
 mod certificate;
 mod cli;
@@ -32,6 +33,7 @@ mod spf;
 mod stream;
 mod sweep;
 mod tls;
+mod totp;
 mod try_it;
 mod verify;
 mod view;

@@ -1,4 +1,4 @@
-//! Passwords of submission users: argon2id hashes in PHC form.
+//! Passwords of submission users and administrators: argon2id hashes in PHC form.
 
 use argon2::password_hash::SaltString;
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
@@ -16,6 +16,16 @@ pub(crate) fn is_right(settings: &Settings, user: &str, password: &str) -> bool 
     fits && known.is_some()
 }
 
+/// Whether the password fits the hash. Without a hash, or with one that is none, it does not, after the same time.
+pub(crate) fn fits(hash: Option<&str>, password: &str) -> bool {
+    static NOBODYS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let nobodys = NOBODYS.get_or_init(|| self::hash("nobody has this password").unwrap_or_default());
+    let known = hash.and_then(|hash| PasswordHash::new(hash).ok());
+    let is_known = known.is_some();
+    let Some(hash) = known.or_else(|| PasswordHash::new(nobodys).ok()) else { return false };
+    Argon2::default().verify_password(password.as_bytes(), &hash).is_ok() && is_known
+}
+
 /// A new hash with a random salt.
 pub(crate) fn hash(password: &str) -> Result<String, String> {
     let salt: [u8; 16] = rand::random();
@@ -26,6 +36,13 @@ pub(crate) fn hash(password: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobodys_password_fits_nothing() {
+        let hash = hash("secret").unwrap();
+        assert!(fits(Some(&hash), "secret") && !fits(Some(&hash), "other"));
+        assert!(!fits(None, "nobody has this password") && !fits(Some("no hash"), "nobody has this password"));
+    }
 
     #[test]
     fn only_the_right_password_of_a_known_user_fits() {

@@ -1,5 +1,6 @@
 //! Run: starts everything in order, serves until told to stop, and stops without cutting a message.
 
+use crate::accounts;
 use crate::clock::now;
 use crate::core::Core;
 use crate::door;
@@ -99,16 +100,15 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     door::serve(core.clone(), &host.socket())
         .await
         .map_err(|error| format!("cannot open {}: {error}", host.socket().display()))?;
-    let control = match host.control.listen {
-        Some(address) => Some(control(core.clone(), address).await?),
-        None => None,
-    };
+    if let Some(address) = host.control.listen {
+        control(core.clone(), address).await?;
+    }
     for alert in core.store.alerts() {
         core.record(core.ids.next(), "alert", serde_json::json!({ "what": alert.what }));
     }
     core.queue.reload(&core, Reason::TryAgain).map_err(|error| format!("the queue cannot be read: {error}"))?;
     let mut censuses: HashMap<Listener, Arc<Census>> = HashMap::new();
-    say_where(&core, &host, &sockets, control);
+    say_where(&core, &host, &sockets).await;
     tokio::spawn(Queue::run(core.clone()));
     tokio::spawn(sweep::run(core.clone()));
     tokio::spawn(watch::run(core.clone()));
@@ -153,7 +153,7 @@ fn hint(address: SocketAddr, error: &std::io::Error) -> &'static str {
     }
 }
 
-fn say_where(core: &Core, host: &Host, sockets: &[(Listener, TcpListener)], control: Option<SocketAddr>) {
+async fn say_where(core: &Arc<Core>, host: &Host, sockets: &[(Listener, TcpListener)]) {
     let in_force = core.in_force();
     println!(
         "gatepost {} runs as {} (settings version {})",
@@ -166,12 +166,15 @@ fn say_where(core: &Core, host: &Host, sockets: &[(Listener, TcpListener)], cont
             println!("  {:<10} smtp://{address}", role.name());
         }
     }
-    if let Some(address) = control {
-        println!("  health     http://{address}/healthz\n  metrics    http://{address}/metrics");
+    if let Some(base) = core.accounts.address.get() {
+        println!("  pages      {base}/\n  health     {base}/healthz\n  metrics    {base}/metrics");
     }
     println!("  data       {}", host.data.display());
     if host.log.file != "-" {
         println!("  log        {}", host.data.join(&host.log.file).display());
+    }
+    if let (Some(base), Some(path)) = (core.accounts.address.get(), accounts::first_path(core).await) {
+        println!("No administrator yet. Make the first one, in a browser:\n  {base}{path}");
     }
     let to = in_force
         .settings
@@ -186,13 +189,15 @@ fn say_where(core: &Core, host: &Host, sockets: &[(Listener, TcpListener)], cont
     }
 }
 
-async fn control(core: Arc<Core>, address: SocketAddr) -> Result<SocketAddr, String> {
+async fn control(core: Arc<Core>, address: SocketAddr) -> Result<(), String> {
     let listener =
         TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address} (control): {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    // Set once: a gateway opens its control address once.
+    let _ = core.accounts.address.set(format!("http://{address}"));
     let router = control::router(crate::view::center(&core));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
+    Ok(())
 }
 
 /// SIGTERM and SIGINT stop; SIGHUP only wakes, since files are watched anyway.

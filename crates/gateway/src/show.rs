@@ -30,6 +30,10 @@ pub(crate) fn answer(question: &Question, answer: &Value) {
         Question::Send { .. } => {
             println!("accepted as {0}; follow it with `gatepost audit show {0}`", text(&answer["id"]))
         }
+        Question::FirstStart => println!("{}", text(&answer["link"])),
+        Question::Administrators => administrators(answer),
+        Question::Account { .. } if rows(&answer["secrets"]).is_empty() => println!("done"),
+        Question::Account { .. } => rows(&answer["secrets"]).iter().for_each(|secret| println!("{}", text(secret))),
         Question::Status => fields(answer),
     }
 }
@@ -50,6 +54,20 @@ fn text(value: &Value) -> String {
 fn fields(value: &Value) {
     for (name, value) in value.as_object().into_iter().flatten() {
         println!("{name:<18} {}", text(value));
+    }
+}
+
+fn administrators(all: &Value) {
+    for one in rows(all) {
+        let said = |name: &str, yes: &'static str, no: &'static str| if one[name] == json!(true) { yes } else { no };
+        let seen = one["signed_in"].as_i64().map_or_else(|| "never".to_owned(), |at| Time(at).rfc3339());
+        println!(
+            "{:<20} {:<10} {:<12} {:<15} last sign-in {seen}",
+            text(&one["name"]),
+            text(&one["role"]),
+            said("disabled", "disabled", "may sign in"),
+            said("factor", "two steps", "password only")
+        );
     }
 }
 

@@ -1,10 +1,12 @@
 //! View: what the Control Center sees of this gateway, and the orders that it may give. One file for each subject.
 
+mod accounts;
+
 use crate::core::Core;
 use crate::door::{self, Question};
 use crate::sweep;
 use async_trait::async_trait;
-use control::{Account, Accounts, Center, Done, Health, Order, Orders, Problem, Selected, Visitor};
+use control::{Account, Center, Done, Health, Order, Orders, Problem, Selected};
 use decide::settings::Mode;
 use serde_json::Value;
 use std::sync::Arc;
@@ -20,6 +22,10 @@ pub(crate) fn center(core: &Arc<Core>) -> Center {
 }
 
 impl control::StatusReader for View {
+    fn now(&self) -> mail::Time {
+        crate::clock::now()
+    }
+
     fn metrics(&self) -> String {
         sweep::gauges(&self.0);
         self.0.metrics.text()
@@ -44,17 +50,23 @@ impl control::StatusReader for View {
 }
 
 impl View {
+    #[allow(dead_code, reason = "for readers that ask what commands ask")]
     /// The same door that commands come in by.
     pub(crate) async fn ask(&self, question: Question) -> Result<Value, Problem> {
+        self.ask_from("Control Center", question).await
+    }
+
+    async fn ask_from(&self, place: &str, question: Question) -> Result<Value, Problem> {
         let (progress, _) = mpsc::unbounded_channel();
-        door::answer(&self.0, question, progress).await.map_err(|what| Problem::Failed { what })
+        door::answer(&self.0, question, place, progress).await.map_err(|what| Problem::Failed { what })
     }
 }
 
 #[async_trait]
 impl Orders for View {
     async fn order(&self, by: &Account, order: Order, dry_run: bool) -> Result<Done, Problem> {
-        let by = by.token.as_ref().map_or_else(|| by.name.clone(), |token| format!("{} (token {token})", by.name));
+        let place = by.from.clone();
+        let by = crate::accounts::who(by);
         let author = by.clone();
         let act = |action, which| Ok(Question::Order { action, which: chosen(which)?, dry_run, by });
         let question = match order {
@@ -63,12 +75,14 @@ impl Orders for View {
             Order::Release { which } => act(door::Deed::Release, which)?,
             Order::Delete { which } => act(door::Deed::Delete, which)?,
             Order::Reroute { which, hop } => act(door::Deed::Reroute { hop }, which)?,
-            Order::Send { to, subject, body } => Question::Send { from: None, to: field("to", &to)?, subject, body },
+            Order::Send { to, subject, body } => {
+                Question::Send { from: None, to: field("to", &to)?, subject, body, by: author }
+            }
             Order::SettingsApply { text, .. } if dry_run => Question::SettingsDiff { text },
             Order::SettingsApply { text, comment } => Question::SettingsApply { text, author, comment },
             Order::SettingsRollback { version } => Question::SettingsRollback { version, author },
         };
-        let done = self.ask(question).await?;
+        let done = self.ask_from(&place, question).await?;
         let made = done
             .get("id")
             .or(done.get("version"))
@@ -91,11 +105,4 @@ where
     text.trim()
         .parse()
         .map_err(|error: T::Err| Problem::Field { field: name.to_owned(), what: format!("{text:?}: {error}") })
-}
-
-#[async_trait]
-impl Accounts for View {
-    async fn who(&self, _: &Visitor) -> Option<Account> {
-        None
-    }
 }

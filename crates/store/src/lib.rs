@@ -9,6 +9,7 @@
 //! - `segments/`: longer content, written and synced before the spool refers to it (see `segment`)
 //! - `records.db`: the audit trail, filled from the spool's outbox (see `records`); if it is lost, no mail is
 //! - `settings.db`: every version of the settings
+//! - `accounts.db`: administrators, their sessions, tokens and acts
 //! - `lock`: held by the one process that uses the folder
 //!
 //! Invariants:
@@ -17,6 +18,7 @@
 //! - Audit events commit with the change they tell of, and reach the trail exactly once.
 //! - What fails is refused or tried again, what is damaged is set aside and told; the rest goes on.
 
+mod accounts;
 mod change;
 mod content;
 mod disk;
@@ -34,6 +36,7 @@ mod settings;
 mod spool;
 mod writer;
 
+pub use accounts::{Accounts, Act, Administrator, Session, Token};
 pub use content::{Content, Loaded, Part};
 pub use disk::{Disk, Faults, Operation};
 pub use draft::{Committed, Draft};

@@ -1,5 +1,6 @@
 //! Open: from a folder, whatever state a crash left it in, to a running store. No contents are read.
 
+use crate::accounts::Accounts;
 use crate::change::Lazy;
 use crate::disk::Disk;
 use crate::event::Event;
@@ -96,6 +97,7 @@ pub(crate) fn open(folder: &Path, limits: Limits, disk: Disk) -> Result<Store, O
         move |error| OpenError::Database { path, error }
     };
     let settings = Settings::open(&folder.join("settings.db")).map_err(database("settings.db"))?;
+    let accounts = Accounts::open(&folder.join("accounts.db")).map_err(database("accounts.db"))?;
     let (records, mut alerts) = open_records(folder)?;
     let db = open_spool(&folder.join("spool.db")).map_err(database("spool.db"))?;
     sync_folders(folder).map_err(at(folder, "syncing the folder"))?;
@@ -136,6 +138,7 @@ pub(crate) fn open(folder: &Path, limits: Limits, disk: Disk) -> Result<Store, O
         limits,
         shelf,
         settings,
+        accounts,
         shared,
         requests: Some(requests),
         own: Some(own),

@@ -1,5 +1,6 @@
 //! Spool: the store as everybody else sees it.
 
+use crate::accounts::Accounts;
 use crate::change::Lazy;
 use crate::content::{Content, Loaded, Part, damaged};
 use crate::disk::Disk;
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) readers: Readers,
     pub(crate) audit: Readers,
     pub(crate) settings: Settings,
+    pub(crate) accounts: Accounts,
     pub(crate) shared: Arc<Shared>,
     /// `None` only while closing.
     pub(crate) requests: Option<Sender<Request>>,
@@ -322,6 +324,11 @@ impl Store {
     pub fn message(&self, id: AuditId) -> io::Result<Option<Stored>> {
         let row = self.inner.readers.read(|db| Ok(stored(db, id)))?;
         row.transpose().map_or(Ok(None), |stored| stored.map(Some))
+    }
+
+    /// Administrators and what belongs to them.
+    pub fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
     }
 
     /// The newest settings.

@@ -24,7 +24,6 @@ fn code(problem: &Problem) -> StatusCode {
     }
 }
 
-#[allow(dead_code, reason = "for pages that may fail")]
 /// A whole page about a problem, inside the shell.
 pub(crate) fn page(account: &Account, problem: &Problem) -> Response {
     let title = match problem {

@@ -134,7 +134,12 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_never_active_in_a_page() {
-        let account = Account { name: "<script>alert(1)</script>".to_owned(), role: Role::Full, token: None };
+        let account = Account {
+            name: "<script>alert(1)</script>".to_owned(),
+            role: Role::Full,
+            token: None,
+            from: String::new(),
+        };
         let Html(text) = page(&account, "/", "\"><img onerror=x>", html! { (notice("bad", "<b>")) });
         assert!(!text.contains("<script>alert") && !text.contains("<img") && !text.contains("<b>"), "{text}");
     }

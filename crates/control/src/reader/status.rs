@@ -1,10 +1,12 @@
 //! The gateway's state in a few figures.
 
 use async_trait::async_trait;
+use mail::Time;
 use serde::Serialize;
 
 #[async_trait]
 pub trait StatusReader: Send + Sync + 'static {
+    fn now(&self) -> Time;
     /// Metrics in Prometheus' text form.
     fn metrics(&self) -> String;
     /// Whether mail is accepted and delivered, and the figures behind it.

@@ -142,9 +142,17 @@ impl Gateway {
 
     /// GET from the Control Center: head and body.
     pub(crate) async fn http(&self, path: &str) -> String {
+        self.request(&format!("GET {path}"), "", "").await
+    }
+
+    /// A request to the Control Center: head and body of the answer. `headers` are whole lines.
+    pub(crate) async fn request(&self, what: &str, headers: &str, body: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut socket = tokio::net::TcpStream::connect(self.control).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let length = body.len();
+        let request = format!(
+            "{what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
