@@ -5,12 +5,16 @@
 
 mod book;
 mod check;
+mod edit;
+mod form;
 mod keys;
 mod value;
 mod walk;
 
 pub use book::{Book, Entry};
 pub(crate) use check::is_own_network;
+pub use edit::{Edit, edit};
+pub use form::{Key, Shape};
 pub(crate) use value::time_words;
 
 use ipnet::IpNet;
@@ -385,6 +389,18 @@ pub struct SettingDoc {
     pub default: String,
     pub range: String,
     pub doc: &'static str,
+    pub shape: Shape,
+}
+
+/// Which keys are wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'p> {
+    /// Those that are there once: all but the entries of lists.
+    Tables,
+    /// Those of one entry: `alias[a@corp.test]`.
+    Entry(&'p str),
+    /// Those of an entry to be added to a list.
+    New(&'p str),
 }
 
 /// One key that differs between two versions.
@@ -456,6 +472,17 @@ impl Settings {
 /// Every key, with default, range and meaning.
 pub fn reference() -> Vec<SettingDoc> {
     keys::reference()
+}
+
+/// Keys with what they are now, in the order of the reference.
+pub fn keys(settings: &Settings, part: Part<'_>) -> Vec<Key> {
+    keys::part(settings, part)
+}
+
+/// Entries of a list in which a text stands, ignoring case: how many there are, and some of them with their keys (without
+/// defaults).
+pub fn entries(settings: &Settings, list: &str, text: &str, skip: usize, limit: usize) -> (usize, Vec<Vec<Key>>) {
+    keys::entries(settings, list, text, skip, limit)
 }
 
 /// What changes from `old` to `new`; secrets are shown as `…`.

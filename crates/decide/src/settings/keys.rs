@@ -1,8 +1,9 @@
 //! All keys of the settings: name, range and manual entry of each, in one place; the defaults below them.
 
 use super::book::Book;
+use super::form::Key;
 use super::value::{FileOrNone, Size};
-use super::walk::{Record, Table, Walk};
+use super::walk::{Record, Table, Walk, Wanted};
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -35,9 +36,80 @@ fn syntax(walk: &Walk<'_>, error: &toml::de::Error) -> Complaint {
 }
 
 fn records(settings: &Settings) -> Vec<Record> {
+    walk(settings, Wanted::All).records
+}
+
+fn walk<'d>(settings: &Settings, wanted: Wanted<'d>) -> Walk<'d> {
     let mut walk = Walk::new("");
+    walk.wanted = wanted;
     walk.root(None, |table| settings.clone().keys(table));
-    walk.records
+    walk
+}
+
+/// Where each entry of each list stands, whether the document is valid or not.
+pub(super) fn places(text: &str) -> BTreeMap<String, usize> {
+    let Ok(document) = DeTable::parse(text) else { return BTreeMap::new() };
+    let mut walk = Walk::new(text);
+    walk.root(Some(document.get_ref()), |table| Settings::default().keys(table));
+    walk.places
+}
+
+pub(super) fn part(settings: &Settings, part: Part<'_>) -> Vec<Key> {
+    let defaults: BTreeMap<String, Option<String>> =
+        defaults().into_iter().map(|record| (kind(&record), record.value)).collect();
+    let key = |record: Record| {
+        let default = defaults.get(&kind(&record)).cloned().flatten();
+        let default = if record.required { None } else { default };
+        let value = record.value.filter(|_| !record.secret);
+        let path = path(&record.table, record.key);
+        let Record { table, key: name, range, doc, secret, required, shape, .. } = record;
+        Key { path, table, name, value, default, required, secret, range, doc, shape }
+    };
+    let found: Vec<Record> = match part {
+        Part::Tables => walk(settings, Wanted::None).records,
+        Part::Entry(entry) => {
+            let all = walk(settings, Wanted::One(entry)).records.into_iter();
+            all.filter(|record| record.table == entry).collect()
+        }
+        Part::New(list) => {
+            let all = self::defaults().into_iter();
+            let of_list = all.filter(|record| record.table.split_once('[').is_some_and(|(name, _)| name == list));
+            of_list
+                .map(|record| Record {
+                    table: format!("{list}[]"),
+                    value: record.value.filter(|_| !record.required),
+                    ..record
+                })
+                .collect()
+        }
+    };
+    found.into_iter().map(key).collect()
+}
+
+pub(super) fn entries(
+    settings: &Settings,
+    list: &str,
+    text: &str,
+    skip: usize,
+    limit: usize,
+) -> (usize, Vec<Vec<Key>>) {
+    let walk = walk(settings, Wanted::Page { list, text, skip, limit });
+    let mut entries: Vec<Vec<Key>> = Vec::new();
+    for record in walk
+        .records
+        .into_iter()
+        .filter(|record| record.table.strip_prefix(list).is_some_and(|rest| rest.starts_with('[')))
+    {
+        let value = record.value.filter(|_| !record.secret);
+        let path = path(&record.table, record.key);
+        let Record { table, key: name, range, doc, secret, required, shape, .. } = record;
+        let key = Key { path, table, name, value, default: None, required, secret, range, doc, shape };
+        match entries.last_mut() {
+            Some(entry) if entry[0].table == key.table => entry.push(key),
+            _ => entries.push(vec![key]),
+        }
+    }
+    (walk.found, entries)
 }
 
 /// One of each list, so that the reference knows their keys.
@@ -65,7 +137,7 @@ pub(super) fn reference() -> Vec<SettingDoc> {
     let doc = |record: Record| {
         let default =
             if record.required { "required".to_owned() } else { record.value.clone().unwrap_or("absent".to_owned()) };
-        SettingDoc { path: kind(&record), default, range: record.range, doc: record.doc }
+        SettingDoc { path: kind(&record), default, range: record.range, doc: record.doc, shape: record.shape }
     };
     defaults().into_iter().map(doc).collect()
 }

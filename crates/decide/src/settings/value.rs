@@ -1,6 +1,7 @@
 //! The values that settings can have: how each is read from TOML and written again.
 
 use super::book::{Book, Entry};
+use super::form::Shape;
 use super::{
     AddressFamily, Check, Host, InvalidRecipients, Mailboxes, Mode, NextHop, NextHops, PasswordHash, PrivateAddresses,
     Spf, Tls,
@@ -20,6 +21,11 @@ pub(super) trait Setting: Sized {
     const WHAT: &'static str;
     /// Never shown to anybody.
     const SECRET: bool = false;
+
+    /// How it is typed into a form.
+    fn shape() -> Shape {
+        Shape::Toml
+    }
 
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>>;
     /// As TOML; None: the key is left out.
@@ -60,7 +66,7 @@ fn written(value: &DeValue<'_>) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
@@ -84,6 +90,9 @@ fn number<T: TryFrom<i128>>(value: &Spanned<DeValue<'_>>) -> Result<T, Vec<Probl
 
 impl Setting for u16 {
     const WHAT: &'static str = "a whole number";
+    fn shape() -> Shape {
+        Shape::Number
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         number(value)
     }
@@ -94,6 +103,9 @@ impl Setting for u16 {
 
 impl Setting for u32 {
     const WHAT: &'static str = "a whole number";
+    fn shape() -> Shape {
+        Shape::Number
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         number(value)
     }
@@ -104,6 +116,9 @@ impl Setting for u32 {
 
 impl Setting for u64 {
     const WHAT: &'static str = "a whole number";
+    fn shape() -> Shape {
+        Shape::Number
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         number(value)
     }
@@ -114,6 +129,9 @@ impl Setting for u64 {
 
 impl Setting for bool {
     const WHAT: &'static str = "true or false";
+    fn shape() -> Shape {
+        Shape::YesNo
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         value.get_ref().as_bool().ok_or_else(|| Problem::must_be::<Self>(value))
     }
@@ -124,6 +142,9 @@ impl Setting for bool {
 
 impl Setting for Check {
     const WHAT: &'static str = "true, false, or the text to refuse with";
+    fn shape() -> Shape {
+        Shape::Check
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         if let Some(on) = value.get_ref().as_bool() {
             return Ok(Check { on, text: None });
@@ -140,6 +161,9 @@ impl Setting for Check {
 
 impl Setting for String {
     const WHAT: &'static str = "a text";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| (!text.is_empty()).then(|| text.to_owned()))
     }
@@ -150,6 +174,9 @@ impl Setting for String {
 
 impl Setting for PathBuf {
     const WHAT: &'static str = "the path of a file";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| (!text.is_empty()).then(|| text.into()))
     }
@@ -164,6 +191,9 @@ pub(super) struct FileOrNone(pub(super) Option<PathBuf>);
 
 impl Setting for FileOrNone {
     const WHAT: &'static str = "the path of a file, or \"\" for none";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| Some(FileOrNone((!text.is_empty()).then(|| text.into()))))
     }
@@ -180,6 +210,9 @@ const SIZE_UNITS: [(&str, u64); 5] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1
 
 impl Setting for Size {
     const WHAT: &'static str = "a size such as 10485760 or \"10MB\"";
+    fn shape() -> Shape {
+        Shape::Size
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         if value.get_ref().as_integer().is_some() {
             return number(value).map(Size);
@@ -205,6 +238,9 @@ const TIME_UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3600)
 
 impl Setting for Duration {
     const WHAT: &'static str = "a time such as \"30s\", \"15m\", \"1h30m\" or \"5d\"";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         if let Some(seconds) = whole(value) {
             let problem = Problem::of(value, "needs a unit: s, m, h, d or w");
@@ -246,6 +282,9 @@ pub(crate) fn time_words(time: Duration) -> String {
 
 impl Setting for IpAddr {
     const WHAT: &'static str = "an address such as \"192.0.2.1\" or \"2001:db8::1\"";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| text.parse().ok())
     }
@@ -256,6 +295,9 @@ impl Setting for IpAddr {
 
 impl Setting for IpNet {
     const WHAT: &'static str = "a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         let net: IpNet =
             text(value, |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)))?;
@@ -273,6 +315,9 @@ impl Setting for IpNet {
 /// Only DNS servers are written so: the port is 53 unless given.
 impl Setting for SocketAddr {
     const WHAT: &'static str = "an address, with a port if it is not 53: \"127.0.0.53\", \"[::1]:5300\"";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| {
             text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 53)))
@@ -285,6 +330,9 @@ impl Setting for SocketAddr {
 
 impl Setting for Domain {
     const WHAT: &'static str = "a domain such as \"corp.test\"";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         let parsed = string(value).ok_or_else(|| Problem::must_be::<Self>(value))?.parse::<Domain>();
         let domain = parsed.map_err(|error| vec![Problem::of(value, &reason(&error.0, Self::WHAT))])?;
@@ -306,6 +354,9 @@ fn reason(error: &str, what: &str) -> String {
 
 impl Setting for Address {
     const WHAT: &'static str = "an address such as \"user@corp.test\"";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         let parsed = string(value).ok_or_else(|| Problem::must_be::<Self>(value))?.parse::<Address>();
         parsed.map_err(|error| vec![Problem::of(value, &reason(&error.0, Self::WHAT))])
@@ -317,6 +368,9 @@ impl Setting for Address {
 
 impl Setting for Mailboxes {
     const WHAT: &'static str = "an address such as \"user@corp.test\" or a domain such as \"@corp.test\"";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| match text.strip_prefix('@') {
             Some(domain) => domain.parse().ok().map(Mailboxes::Domain),
@@ -330,6 +384,9 @@ impl Setting for Mailboxes {
 
 impl Setting for NextHop {
     const WHAT: &'static str = "a host or address, with a port if it has its own: \"mail.corp.test\", \"192.0.2.1:2525\", \"[::1]:25\", {host = \"…\", port = 25, preference = 10}";
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         match value.get_ref().as_table() {
             Some(table) => hop_of_table(value, table),
@@ -409,6 +466,9 @@ fn hop_of_table(value: &Spanned<DeValue<'_>>, table: &toml::de::DeTable<'_>) -> 
 
 impl Setting for PrivateAddresses {
     const WHAT: &'static str = "true, false, or a list of networks such as [\"10.1.0.0/16\"]";
+    fn shape() -> Shape {
+        Shape::YesNoOrLines
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         match value.get_ref() {
             DeValue::Boolean(true) => Ok(PrivateAddresses::All),
@@ -428,6 +488,9 @@ impl Setting for PrivateAddresses {
 
 impl Setting for NextHops {
     const WHAT: &'static str = "\"mx\" or a list of hosts such as [\"mail.corp.test\", \"192.0.2.1:2525\"]";
+    fn shape() -> Shape {
+        Shape::MxOrLines
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         match value.get_ref() {
             DeValue::String(text) if text.eq_ignore_ascii_case("mx") => Ok(NextHops::Mx),
@@ -450,6 +513,9 @@ const HASH_PARTS: usize = 6;
 impl Setting for PasswordHash {
     const WHAT: &'static str = "an argon2id hash (\"$argon2id$v=19$m=…,t=…,p=…$salt$hash\"), never the password itself";
     const SECRET: bool = true;
+    fn shape() -> Shape {
+        Shape::Text
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| {
             let parts: Vec<&str> = text.split('$').collect();
@@ -467,6 +533,9 @@ impl Setting for PasswordHash {
 impl<T: Setting> Setting for Option<T> {
     const WHAT: &'static str = T::WHAT;
     const SECRET: bool = T::SECRET;
+    fn shape() -> Shape {
+        T::shape()
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         if string(value) == Some("") {
             return Ok(None);
@@ -480,6 +549,9 @@ impl<T: Setting> Setting for Option<T> {
 
 impl<T: Setting> Setting for Vec<T> {
     const WHAT: &'static str = T::WHAT;
+    fn shape() -> Shape {
+        Shape::Lines
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         let items = value
             .get_ref()
@@ -502,6 +574,9 @@ impl<T: Setting> Setting for Vec<T> {
 
 impl<T: Setting + Entry> Setting for Book<T> {
     const WHAT: &'static str = T::WHAT;
+    fn shape() -> Shape {
+        Shape::Lines
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         let mut book = Book::default();
         for item in Vec::<T>::read(value)? {
@@ -525,6 +600,9 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
 
 impl<T: Choice> Setting for T {
     const WHAT: &'static str = T::WHAT;
+    fn shape() -> Shape {
+        Shape::Choice(T::WORDS.iter().map(|(word, _)| *word).collect())
+    }
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         text(value, |text| T::WORDS.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice))
     }

@@ -5,6 +5,7 @@
 
 use super::Complaint;
 use super::book::{Book, Entry};
+use super::form::Shape;
 use super::value::{Problem, Setting};
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -18,6 +19,28 @@ pub(super) struct Walk<'d> {
     pub(super) records: Vec<Record>,
     /// Lines of list entries, by `alias[a@corp.test]`.
     pub(super) lines: BTreeMap<String, usize>,
+    /// Which place each has in its list, by the same names, from 0.
+    pub(super) places: BTreeMap<String, usize>,
+    /// Without a document: the entries whose keys are wanted.
+    pub(super) wanted: Wanted<'d>,
+    /// How many entries the text of [`Wanted::Page`] stands in.
+    pub(super) found: usize,
+}
+
+/// Which entries of the lists a walk without a document looks at.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'d> {
+    All,
+    None,
+    /// `alias[a@corp.test]`.
+    One(&'d str),
+    /// Some of one list: those in which this text stands, ignoring case, from one on, so many.
+    Page {
+        list: &'d str,
+        text: &'d str,
+        skip: usize,
+        limit: usize,
+    },
 }
 
 /// One key as the walk met it.
@@ -31,6 +54,7 @@ pub(super) struct Record {
     pub(super) doc: &'static str,
     pub(super) secret: bool,
     pub(super) required: bool,
+    pub(super) shape: Shape,
 }
 
 /// One table of the document, or its place where the document has none.
@@ -44,7 +68,15 @@ pub(super) struct Table<'w, 'd> {
 
 impl<'d> Walk<'d> {
     pub(super) fn new(text: &'d str) -> Walk<'d> {
-        Walk { text, complaints: Vec::new(), records: Vec::new(), lines: BTreeMap::new() }
+        Walk {
+            text,
+            complaints: Vec::new(),
+            records: Vec::new(),
+            lines: BTreeMap::new(),
+            places: BTreeMap::new(),
+            wanted: Wanted::All,
+            found: 0,
+        }
     }
 
     pub(super) fn root(&mut self, given: Option<&'d DeTable<'d>>, keys: impl FnOnce(&mut Table<'_, 'd>)) {
@@ -128,14 +160,7 @@ impl<'d> Table<'_, 'd> {
         self.known.push(key);
         let path = self.path_of(key);
         let Some(found) = self.given.and_then(|given| given.get(key)) else {
-            for entry in book.iter() {
-                let path = format!("{path}[{}]", entry.key());
-                each(
-                    &mut Table { walk: self.walk, path, given: None, line: None, known: Vec::new() },
-                    Some(entry.clone()),
-                );
-            }
-            return;
+            return self.show(&path, book, each);
         };
         *book = Book::default();
         let tables: Option<Vec<_>> = found
@@ -167,6 +192,49 @@ impl<'d> Table<'_, 'd> {
         }
     }
 
+    /// The keys of those entries that are wanted.
+    fn show<T: Entry + Clone>(
+        &mut self,
+        path: &str,
+        book: &Book<T>,
+        each: impl Fn(&mut Table<'_, 'd>, Option<T>) -> Option<T>,
+    ) {
+        let walk_entry = |walk: &mut Walk<'d>, entry: &T| {
+            let path = format!("{path}[{}]", entry.key());
+            each(&mut Table { walk, path, given: None, line: None, known: Vec::new() }, Some(entry.clone()));
+        };
+        match self.walk.wanted {
+            Wanted::None => {}
+            Wanted::All => book.iter().for_each(|entry| walk_entry(self.walk, entry)),
+            Wanted::One(one) => {
+                let name = one.strip_prefix(path).and_then(|rest| rest.strip_prefix('[')?.strip_suffix(']'));
+                if let Some(entry) = name.and_then(|name| book.find(name)) {
+                    walk_entry(self.walk, entry);
+                }
+            }
+            Wanted::Page { list, .. } if list != path => {}
+            Wanted::Page { text, skip, limit, .. } => {
+                let text = text.to_lowercase();
+                for entry in book.iter() {
+                    let before = self.walk.records.len();
+                    let shown = (skip..skip + limit).contains(&self.walk.found);
+                    if shown || !text.is_empty() {
+                        walk_entry(self.walk, entry);
+                    }
+                    let holds = |record: &Record| {
+                        !record.secret
+                            && record.value.as_ref().is_some_and(|value| value.to_lowercase().contains(&text))
+                    };
+                    let counts = text.is_empty() || self.walk.records[before..].iter().any(holds);
+                    self.walk.found += usize::from(counts);
+                    if !(counts && shown) {
+                        self.walk.records.truncate(before);
+                    }
+                }
+            }
+        }
+    }
+
     /// Where the list entry that is being read stands.
     pub(super) fn line(&self) -> Option<usize> {
         self.line
@@ -175,6 +243,7 @@ impl<'d> Table<'_, 'd> {
     fn add<T: Entry>(&mut self, key: &'static str, book: &mut Book<T>, entry: T, number: usize, line: usize) {
         let name = format!("{}[{}]", self.path_of(key), entry.key());
         let Err(entry) = book.add(entry) else {
+            self.walk.places.insert(name.clone(), number - 1);
             self.walk.lines.insert(name, line);
             return;
         };
@@ -221,6 +290,7 @@ impl<'d> Table<'_, 'd> {
             doc,
             secret: T::SECRET,
             required: false,
+            shape: T::shape(),
         });
     }
 
@@ -274,6 +344,10 @@ struct Given<T>(Option<T>);
 impl<T: Setting> Setting for Given<T> {
     const WHAT: &'static str = T::WHAT;
     const SECRET: bool = T::SECRET;
+
+    fn shape() -> Shape {
+        T::shape()
+    }
 
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
         T::read(value).map(|value| Given(Some(value)))
