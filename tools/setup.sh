@@ -13,7 +13,7 @@ MARK=$PEERS/.ready-$RELEASE
 missing() {
     local tool user
     for tool in postfix:/usr/sbin/postfix smtp-source:/usr/sbin/smtp-source swaks:/usr/bin/swaks \
-                gcc:/usr/bin/gcc python3:/usr/bin/python3 openssl:/usr/bin/openssl ip:/usr/sbin/ip; do
+                gcc:/usr/bin/gcc python3:/usr/bin/python3 openssl:/usr/bin/openssl ip:/usr/sbin/ip strace:/usr/bin/strace; do
         [ -x "${tool#*:}" ] || command -v "${tool%%:*}" >/dev/null || echo "${tool%%:*}"
     done
     perl -MNet::SSLeay -e1 2>/dev/null || echo libnet-ssleay-perl
@@ -54,7 +54,7 @@ install() { apt install --no-remove --no-install-recommends "$@"; }
 
 apt update
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
-install postfix swaks libnet-ssleay-perl gcc libc6-dev python3 openssl iproute2 util-linux
+install postfix swaks libnet-ssleay-perl gcc libc6-dev python3 openssl iproute2 util-linux strace
 
 mkdir -p $PEERS/deb
 chmod 755 target $PEERS

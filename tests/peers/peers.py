@@ -57,7 +57,7 @@ class Process:
 
     def __init__(self, name, folder, address, port):
         self.name, self.folder, self.address, self.port = name, Path(folder), address, port
-        self.child = None
+        self.child, self.environment = None, None  # None: this process's own
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def command(self):
@@ -66,7 +66,7 @@ class Process:
     def start(self):
         with open(self.folder / "output", "ab") as output:
             self.child = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                          start_new_session=True, cwd=self.folder)
+                                          start_new_session=True, cwd=self.folder, env=self.environment)
         def ready():
             if self.child.poll() is not None:
                 raise Failed(f"{self.name} ended at its start: {self.last_words()}")
