@@ -88,7 +88,7 @@ class Sink:
                 else:
                     say("250 2.0.0 ok")
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         writer.close()
 
