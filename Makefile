@@ -19,7 +19,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
 	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
 
-test: setup floors format lint unit peers proof-quick scenarios reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
+test: setup floors format lint unit peers proof-quick hostile-quick scenarios reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
 	$(call say,all passed)
 
 setup: fetch ## Install what the tests need (once; needs root when something is missing)
@@ -54,12 +54,21 @@ peers: programs ## Gatepost among swaks, Postfix, Exim and OpenSMTPD
 
 proof-quick: programs ## A sample of `make proof` (under a minute)
 	$(call say,proof)
-	@tests/proof/run.py $(TARGET)/debug/gatepost
+	@tests/proof/proof.py $(TARGET)/debug/gatepost
 
 proof: ## What got a 250 survives kills, failing disks and power cuts: every point (half an hour); writes RELIABILITY.md
 	@tools/setup.sh
 	@cargo build -q --release -p gateway
-	@tests/proof/run.py $(TARGET)/release/gatepost --long --report RELIABILITY.md
+	@tests/proof/proof.py $(TARGET)/release/gatepost --long --report RELIABILITY.md
+
+hostile-quick: programs ## A sample of `make hostile` (seconds)
+	$(call say,hostile)
+	@tests/hostile/hostile.py $(TARGET)/debug/gatepost
+
+hostile: ## Slow, silent, flooding, vanishing clients, header bombs, endless lines, noise (minutes); writes RELIABILITY.md
+	@tools/setup.sh
+	@cargo build -q --release -p gateway
+	@tests/hostile/hostile.py $(TARGET)/release/gatepost --long --report RELIABILITY.md
 
 scenarios: programs ## Scripted DNS, peers and clients: what must happen, happens
 	$(call say,scenarios)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The promise, proved from outside: what got a 250 arrives, whatever happens to the process, its disk or its power.
 
-  run.py GATEPOST [--long] [--only NAME] [--seed N] [--report PAGE] [--keep]
+  proof.py GATEPOST [--long] [--only NAME] [--seed N] [--report PAGE] [--keep]
 
   order   the spool is synced between the end of a message and its 250 (strace)
   kill    SIGKILL at random moments under load, then a new start
@@ -453,13 +453,13 @@ class World:
         return results
 
 
-def report(page, seed, results):
+def report(page, seed, results, made_by="proof"):
     """The figures, between the two marks of the page."""
-    begin, end = "<!-- make proof: begin -->", "<!-- make proof: end -->"
+    begin, end = f"<!-- make {made_by}: begin -->", f"<!-- make {made_by}: end -->"
     before, rest = page.read_text().split(begin)
     kernel, made = os.uname().release.split("-")[0], time.strftime("%Y-%m-%d")
     lines = "".join(f"| {name} | {said} |\n" for name, said in results.items())
-    page.write_text(f"{before}{begin}\nMeasured {made} with `make proof`, Linux {kernel}, seed {seed}.\n\n| | |\n|---|---|\n{lines}{end}{rest.split(end)[1]}")
+    page.write_text(f"{before}{begin}\nMeasured {made} with `make {made_by}`, Linux {kernel}, seed {seed}.\n\n| | |\n|---|---|\n{lines}{end}{rest.split(end)[1]}")
 
 
 def main():
