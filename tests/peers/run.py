@@ -8,7 +8,7 @@ GATEPOST is the program to test (default: target/debug/gatepost). Needs root and
 prints one line, `ok NAME` or `FAIL NAME reason`; the last line counts them. A name given to --only also picks all checks
 whose name begins with it. --keep leaves the temporary folder with all logs.
 """
-import argparse, base64, collections, email, json, os, random, shutil, signal, smtplib, struct, subprocess, sys, tempfile, time
+import argparse, base64, collections, email, json, os, random, shutil, signal, smtplib, socket, struct, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import peers
@@ -353,6 +353,64 @@ def bounce_of_unicode(world):
         sink.stop()
     if fields["Action"] != "failed" or not fields["Status"].startswith("5.6.7"):
         raise Failed(f"the report says: {dict(fields)}")
+
+
+# Smuggling: what ends a message for one server and not for another carries a second message past the first one's checks.
+
+ENDINGS = (b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r.\n", b"\r\n.\r", b"\r\n.\n", b"\n.\r", b"\r\n.\0\r\n", b"\r\n\0.\r\n", b"\r\r\n.\r\r\n",
+           b"\r\n.\r\r\n", b"\n\n.\r\n", b"\x85.\x85", b"\xe2\x80\xa8.\xe2\x80\xa8", b"\x0b.\x0b", b"\r\n.\x1a\r\n")
+
+
+def smuggle(world, target):
+    """Each ending, by DATA and by BDAT, with a second message's commands behind it: what arrives is what got a 250, no more."""
+    gatepost, where = world["gatepost"], world.sink if target == "sink" else world[target]
+    accepted, run = 0, random.randrange(10 ** 9)
+    for number, ending in enumerate(ENDINGS):
+        for chunked in (False, True):
+            second = f"MAIL FROM:<ceo@{target}.test>\r\nRCPT TO:<user@{target}.test>\r\nDATA\r\nX-Smuggled: {run}\r\n\r\nx".encode()
+            content = f"X-Token: {run}\r\nSubject: {number}\r\n\r\nfirst".encode() + ending + second + (b"\r\n" if chunked else b"\r\n.\r\n")
+            with socket.create_connection((gatepost.address, gatepost.inbound), 30) as client:
+                answers = client.makefile("rb")
+                def say(octets):
+                    client.sendall(octets)
+                    while (line := answers.readline())[3:4] == b"-":
+                        pass
+                    return line
+                say(b"")
+                for line in (b"EHLO client.test", b"MAIL FROM:<sender@client.test>", b"RCPT TO:<user@%s.test>" % target.encode()):
+                    if not say(line + b"\r\n").startswith(b"250"):
+                        raise Failed(f"{line} was refused")
+                if not chunked and not say(b"DATA\r\n").startswith(b"354"):
+                    raise Failed("no 354")
+                answer = say(b"BDAT %d LAST\r\n" % len(content) + content if chunked else content)
+                accepted += answer.startswith(b"250")
+                client.shutdown(socket.SHUT_WR)
+                # Whatever the client sent behind the end was no transaction: nothing more is acknowledged.
+                more = answers.read()
+                if b"accepted as" in more:
+                    raise Failed(f"{ending!r}{' by BDAT' if chunked else ''}: a second message was taken: {more!r:.300}")
+    token, content = message("plain", f"user@{target}.test")
+    send(gatepost, content, [f"user@{target}.test"], port=gatepost.inbound)  # behind them all: when it is there, they are
+    arrived(where, token, why=gatepost)
+    arrived_all = [content for content in where.stored() if f"X-Token: {run}".encode() in content]
+    smuggled = [content for content in where.stored() if content.partition(b"\r\n\r\n")[0].count(f"X-Smuggled: {run}".encode())]
+    if len(arrived_all) != accepted or smuggled:
+        raise Failed(f"{accepted} were accepted, {len(arrived_all)} arrived, {len(smuggled)} of them smuggled")
+
+
+@check
+def smuggling_to_postfix(world):
+    smuggle(world, "postfix")
+
+
+@check
+def smuggling_to_exim(world):
+    smuggle(world, "exim")
+
+
+@check
+def smuggling_to_the_sink(world):
+    smuggle(world, "sink")
 
 
 # Many.
