@@ -69,8 +69,30 @@ async fn headers(request: Request, next: Next) -> Response {
 }
 
 #[cfg(test)]
+mod every;
+
+#[cfg(test)]
 mod tests {
-    use crate::testing::get;
+    use crate::testing::{World, answer, get};
+    use axum::http::Request;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn every_answer_carries_the_headers_that_keep_others_out() {
+        let world = Arc::<World>::default();
+        for path in ["/", "/sign-in", "/nowhere", "/api/v1/acts", "/healthz"] {
+            let response = answer(&world, Request::get(path).body(String::new()).unwrap()).await;
+            let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+            let policy = header("content-security-policy");
+            assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}");
+            assert!(!policy.contains("unsafe") && !policy.contains("http"), "{path}: {policy}");
+            assert_eq!(
+                (header("x-content-type-options"), header("cache-control")),
+                ("nosniff".into(), "no-store".into())
+            );
+            assert_eq!(header("x-frame-options"), "DENY");
+        }
+    }
 
     #[tokio::test]
     async fn an_unknown_address_says_where_to_go() {

@@ -35,13 +35,26 @@ pub(crate) struct Listen {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Control {
-    /// Health, metrics and API.
+    /// Pages, API, health, metrics.
     pub(crate) listen: Option<SocketAddr>,
+    /// PEM files; without them the gateway makes a certificate at each start. Count from this file's folder.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    /// Off loopback: without TLS all the same. Passwords then cross the network in the clear.
+    pub(crate) plain_http: bool,
+}
+
+impl Control {
+    /// Off loopback always, unless the file says otherwise; on it when there is a certificate.
+    pub(crate) fn wants_tls(&self, address: SocketAddr) -> bool {
+        !self.plain_http && (self.certificate.is_some() || !address.ip().to_canonical().is_loopback())
+    }
 }
 
 impl Default for Control {
     fn default() -> Control {
-        Control { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8025))) }
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 8025)));
+        Control { listen, certificate: None, key: None, plain_http: false }
     }
 }
 
@@ -72,6 +85,11 @@ impl Host {
         let folder = path.parent().unwrap_or(Path::new("."));
         host.data = folder.join(&host.data);
         host.settings_file = host.settings_file.map(|file| folder.join(file));
+        host.control.certificate = host.control.certificate.map(|file| folder.join(file));
+        host.control.key = host.control.key.map(|file| folder.join(file));
+        if host.control.certificate.is_some() != host.control.key.is_some() {
+            return Err(format!("{}: control.certificate and control.key go together", path.display()));
+        }
         Ok(host)
     }
 
@@ -93,6 +111,18 @@ mod tests {
         let host = Host::read(&file).unwrap();
         assert_eq!(host.data, folder.path().join("spool"));
         assert_eq!(host.listen.inbound.len(), 1);
+    }
+
+    #[test]
+    fn off_loopback_the_control_center_speaks_tls_unless_the_file_says_otherwise() {
+        let wants = |text: &str, address: &str| {
+            let control: Control = toml::from_str(text).unwrap();
+            control.wants_tls(address.parse().unwrap())
+        };
+        assert!(!wants("", "127.0.0.1:1") && !wants("", "[::1]:1") && !wants("", "[::ffff:127.0.0.1]:1"));
+        assert!(wants("", "0.0.0.0:1") && wants("", "[::]:1") && wants("", "192.0.2.1:1"));
+        assert!(!wants("plain_http = true", "0.0.0.0:1"));
+        assert!(wants("certificate = \"c\"\nkey = \"k\"", "127.0.0.1:1"));
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod verify;
 mod view;
 mod visit;
 mod watch;
+mod web;
 
 use clap::Parser;
 use std::process::ExitCode;

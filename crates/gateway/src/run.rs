@@ -9,7 +9,7 @@ use crate::listen::{self, Census};
 use crate::log::Log;
 use crate::loops::{self, Guard};
 use crate::queue::{Queue, Reason};
-use crate::{sweep, tls, watch};
+use crate::{sweep, tls, watch, web};
 use decide::settings::{Settings, Tls};
 use mail::Listener;
 use std::collections::{HashMap, HashSet};
@@ -101,7 +101,7 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
         .await
         .map_err(|error| format!("cannot open {}: {error}", host.socket().display()))?;
     if let Some(address) = host.control.listen {
-        control(core.clone(), address).await?;
+        web::serve(core.clone(), address, host.control.clone())?;
     }
     for alert in core.store.alerts() {
         core.record(core.ids.next(), "alert", serde_json::json!({ "what": alert.what }));
@@ -187,17 +187,6 @@ async fn say_where(core: &Arc<Core>, host: &Host, sockets: &[(Listener, TcpListe
             "Try it: swaks --server {first} --from you@example.test --to {to}\nLook:   gatepost queue list · gatepost audit search {to}"
         );
     }
-}
-
-async fn control(core: Arc<Core>, address: SocketAddr) -> Result<(), String> {
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address} (control): {error}"))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    // Set once: a gateway opens its control address once.
-    let _ = core.accounts.address.set(format!("http://{address}"));
-    let router = control::router(crate::view::center(&core));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(())
 }
 
 /// SIGTERM and SIGINT stop; SIGHUP only wakes, since files are watched anyway.

@@ -40,19 +40,29 @@ impl Certificates {
     /// The configuration for a listener. A certificate file that changed is read again; if the new one is no good the
     /// old one stays in use.
     pub(crate) fn server(&self, listener: &Door, hostname: &str) -> Result<Arc<ServerConfig>, String> {
-        let changed = listener.certificate.as_ref().and_then(|file| std::fs::metadata(file).ok()?.modified().ok());
+        self.of(&listener.certificate, &listener.key, hostname)
+    }
+
+    /// The same for the two files themselves; without them, of a certificate made here.
+    pub(crate) fn of(
+        &self,
+        certificate: &Option<PathBuf>,
+        key: &Option<PathBuf>,
+        hostname: &str,
+    ) -> Result<Arc<ServerConfig>, String> {
+        let changed = certificate.as_ref().and_then(|file| std::fs::metadata(file).ok()?.modified().ok());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.get(&listener.certificate).cloned();
+        let before = known.get(certificate).cloned();
         if let Some(loaded) = before.as_ref().filter(|loaded| loaded.changed == changed) {
             return Ok(loaded.config.clone());
         }
-        let config = match (&listener.certificate, &listener.key) {
+        let config = match (certificate, key) {
             (Some(certificate), Some(key)) => from_files(certificate, key),
             _ => self_signed(hostname),
         };
         match (config, before) {
             (Ok((config, key)), _) => {
-                known.insert(listener.certificate.clone(), Loaded { changed, config: config.clone(), key });
+                known.insert(certificate.clone(), Loaded { changed, config: config.clone(), key });
                 Ok(config)
             }
             (Err(_), Some(before)) => Ok(before.config),

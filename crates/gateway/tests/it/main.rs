@@ -16,3 +16,4 @@ mod spf;
 mod tls;
 mod validate;
 mod visit;
+mod web;
