@@ -182,6 +182,9 @@ struct WhichArgs {
     /// Part of the status text
     #[arg(long)]
     status: Option<String>,
+    /// Id of the finding, as `gatepost incidents` names it
+    #[arg(long)]
+    cause: Option<String>,
     /// Held only
     #[arg(long, conflicts_with = "queued")]
     held: bool,
@@ -301,6 +304,7 @@ impl WhichArgs {
             held: if self.held { Some(true) } else { self.queued.then_some(false) },
             older_than_ms: self.older_than,
             next_hop: self.next_hop,
+            cause: self.cause,
         }
     }
 }
@@ -317,7 +321,8 @@ impl OrderArgs {
             && which.text.is_none()
             && which.held.is_none()
             && which.older_than_ms.is_none()
-            && which.next_hop.is_none();
+            && which.next_hop.is_none()
+            && which.cause.is_none();
         if open && !all {
             return Err("say which deliveries: an Audit ID, a condition such as --domain, or --all".to_owned());
         }

@@ -118,6 +118,8 @@ pub(crate) struct Which {
     pub(crate) older_than_ms: Option<u64>,
     /// Next hop, `host[:port]`: lanes whose destination names it.
     pub(crate) next_hop: Option<String>,
+    /// Id of a finding.
+    pub(crate) cause: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -138,6 +140,7 @@ impl Which {
             recipient: self.recipient.clone(),
             domain: self.domain.clone(),
             text: self.text.clone(),
+            cause: self.cause.clone(),
             state: self.held.map(|held| if held { State::Held } else { State::Queued }),
             before: self.older_than_ms.map(|age| Time(now().ms() - i64::try_from(age).unwrap_or(i64::MAX))),
             ..Selection::default()

@@ -7,13 +7,12 @@ use crate::{deliver, diagnose, door, probe};
 use decide::diagnose::{Bounce, Experiment, Result as Seen};
 use mail::{Address, Attempt, AuditId, Finding, Severity, Time};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{AuditFilter, Event, QueueEntry, Selection};
+use store::{AuditFilter, Event, Incident, Selection};
 use tokio::task::block_in_place;
 
-/// Queue rows looked at for incidents.
-const ROWS_MAX: usize = 50_000;
+/// Incidents told of, the largest.
+const INCIDENTS_MAX: usize = 200;
 /// Hosts greeted for one question.
 const GREETED_MAX: usize = 3;
 /// Trail entries looked at for one sender or client.
@@ -164,16 +163,8 @@ fn answer(findings: &[Finding], record: Value, unmade: &[String]) -> Value {
 /// Stuck mail and refusals of the last day, grouped by cause: how much, since when, what changed then, what to do.
 pub(crate) fn incidents(core: &Core) -> Result<Value, String> {
     let in_force = core.in_force();
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    let rows = core.store.list(&Selection::default(), ROWS_MAX, None).map_err(|error| error.to_string())?;
-    for entry in &rows {
-        let extra = Extra::of(&entry.extra);
-        let Some(finding) = extra.finding.clone() else { continue };
-        let key = format!("{} {}", finding.cause, object(&finding, &extra, entry));
-        groups.entry(key).or_insert_with(|| Group::new(finding, extra.changed)).add(&in_force, entry);
-    }
-    let mut incidents: Vec<Value> = groups.into_values().map(Group::into_value).collect();
-    incidents.sort_by_key(|incident| std::cmp::Reverse(incident["count"].as_u64()));
+    let open = core.store.incidents(INCIDENTS_MAX).map_err(|error| error.to_string())?;
+    let mut incidents: Vec<Value> = open.iter().map(|incident| told_of(&in_force, incident)).collect();
     let known: Vec<String> = incidents.iter().map(|incident| incident["sentence"].to_string()).collect();
     for trouble in core.around.troubles() {
         if known.contains(&json!(trouble.finding.sentence).to_string()) {
@@ -188,69 +179,28 @@ pub(crate) fn incidents(core: &Core) -> Result<Value, String> {
     Ok(Value::Array(incidents))
 }
 
-/// What else makes two failures of one cause one incident.
-fn object(finding: &Finding, extra: &Extra, entry: &QueueEntry) -> String {
-    use mail::Actor;
-    match finding.actor {
-        // One cause here concerns all destinations.
-        Actor::OurSettings | Actor::OurNetwork | Actor::OurReputation | Actor::OurDns => String::new(),
-        _ => {
-            let tried = extra.attempt.as_ref().and_then(|attempt| attempt.tries.last());
-            tried.map_or_else(|| entry.lane.clone(), |tried| tried.host.clone())
-        }
-    }
+fn told_of(in_force: &InForce, incident: &Incident) -> Value {
+    let finding = &incident.detail["finding"];
+    let domains: Vec<&str> =
+        incident.lanes.iter().map(|(lane, _)| lane.split('>').next().unwrap_or_default()).collect();
+    let destinations: Vec<Value> =
+        incident.lanes.iter().map(|(lane, count)| json!({ "lane": lane, "count": count })).collect();
+    let recipients: Vec<String> = incident.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+    json!({
+        "state": "open", "cause": incident.cause, "object": incident.object, "sentence": finding["sentence"], "count": incident.count,
+        "recipients": recipients, "domains": domains, "destinations": destinations, "destination_count": incident.lane_count,
+        "oldest": Time(incident.oldest.ms()).rfc3339(), "id": incident.oldest, "next_attempt_ms": incident.next,
+        "first_expiry": first_expiry(in_force, incident).map(Time::rfc3339), "changed": incident.detail["changed"], "finding": finding,
+    })
 }
 
-struct Group {
-    finding: Finding,
-    changed: Vec<String>,
-    count: u64,
-    recipients: Vec<String>,
-    domains: Vec<String>,
-    oldest: (Time, AuditId),
-    next: Time,
-    expiry: Option<Time>,
-}
-
-impl Group {
-    fn new(finding: Finding, changed: Vec<String>) -> Group {
-        Group {
-            finding,
-            changed,
-            count: 0,
-            recipients: Vec::new(),
-            domains: Vec::new(),
-            oldest: (Time::NEVER, AuditId::new(0, 0, 0)),
-            next: Time::NEVER,
-            expiry: None,
-        }
-    }
-
-    fn add(&mut self, in_force: &InForce, entry: &QueueEntry) {
-        self.count += 1;
-        for recipient in &entry.recipients {
-            if self.recipients.len() < 10 {
-                self.recipients.push(recipient.address.to_string());
-            }
-        }
-        let domain = entry.lane.split('>').next().unwrap_or_default();
-        if self.domains.len() < 10 && !self.domains.iter().any(|known| known == domain) {
-            self.domains.push(domain.to_owned());
-        }
-        self.oldest = self.oldest.min((entry.received, entry.id));
-        self.next = self.next.min(entry.next);
-        let sender = entry.sender.parse().map_or(mail::ReversePath::Null, mail::ReversePath::Address);
-        let expiry = decide::retry::expiry(&in_force.settings.retry, &sender, entry.received);
-        self.expiry = Some(self.expiry.map_or(expiry, |known| known.min(expiry)));
-    }
-
-    fn into_value(self) -> Value {
-        json!({
-            "state": "open", "cause": self.finding.cause, "sentence": self.finding.sentence, "count": self.count,
-            "recipients": self.recipients, "domains": self.domains, "oldest": self.oldest.0.rfc3339(), "id": self.oldest.1,
-            "next_attempt_ms": self.next, "first_expiry": self.expiry.map(Time::rfc3339), "changed": self.changed, "finding": self.finding,
-        })
-    }
+/// When the first message of an incident is given up; bounces are given up sooner than mail.
+fn first_expiry(in_force: &InForce, incident: &Incident) -> Option<Time> {
+    let retry = &in_force.settings.retry;
+    let after = |oldest: Option<AuditId>, age| oldest.map(|id| Time(id.ms()) + age);
+    let bounce = after(incident.oldest_bounce, retry.expire_bounces);
+    let mail = after(incident.oldest_mail, retry.expire);
+    bounce.into_iter().chain(mail).min()
 }
 
 /// A cause's manual page, or what is known of a status or a log line.
@@ -411,8 +361,12 @@ pub(crate) fn print_incidents(value: &Value) {
         println!("  {}", text("sentence"));
         if open {
             println!(
-                "  {count} deliveries wait ({}); the oldest since {} ({}); the first expires {}",
+                "  {count} deliveries wait ({}{}); the oldest since {} ({}); the first expires {}",
                 list("domains"),
+                match incident["destination_count"].as_u64() {
+                    Some(more @ 11..) => format!(" and {} more", more - 10),
+                    _ => String::new(),
+                },
                 text("oldest"),
                 text("id"),
                 text("first_expiry")

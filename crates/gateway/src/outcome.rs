@@ -10,7 +10,8 @@ use decide::outcome::Outcome;
 use decide::retry::{self, Next};
 use mail::report::{self, Action, Report};
 use mail::{
-    Attempt, Envelope, Finding, Hop, Notify, Origin, Recipient, ReversePath, Severity, Status, Time, header_end, status,
+    Actor, Attempt, Envelope, Finding, Hop, Notify, Origin, Recipient, ReversePath, Severity, Status, Time, header_end,
+    status,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -64,6 +65,21 @@ impl Extra {
 
     pub(crate) fn to_value(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// What the queue counts it under.
+    fn cause(&self, lane: &str) -> Option<Box<store::Cause>> {
+        let finding = self.finding.as_ref()?;
+        let object = match finding.actor {
+            // One cause here concerns all destinations.
+            Actor::OurSettings | Actor::OurNetwork | Actor::OurReputation | Actor::OurDns => String::new(),
+            _ => {
+                let tried = self.attempt.as_ref().and_then(|attempt| attempt.tries.last());
+                tried.map_or_else(|| lane.to_owned(), |tried| tried.host.clone())
+            }
+        };
+        let detail = json!({ "finding": finding, "changed": self.changed });
+        Some(Box::new(store::Cause { cause: finding.cause.to_string(), object, detail, at: now() }))
     }
 }
 
@@ -121,7 +137,7 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
         // The report could not be stored: the message stays, and the report is tried again with it.
         _ if !reported => {
             put_off.extend(failed);
-            later(put_off, delivery.attempts, now() + std::time::Duration::from_secs(60), &extra)
+            later(put_off, delivery.attempts, now() + std::time::Duration::from_secs(60), &extra, &delivery.lane)
         }
         Next::At(time) if !put_off.is_empty() => {
             events.push(failure_event(core, "deferred", &delivery, &put_off, &attempt, &for_put_off));
@@ -130,7 +146,7 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
             extra.attempt = Some(attempt);
             extra.finding = for_put_off.first().cloned();
             extra.changed.clone_from(&cause.changed);
-            later(put_off, attempts, time, &extra)
+            later(put_off, attempts, time, &extra, &delivery.lane)
         }
         _ => store::Outcome::Gone,
     };
@@ -222,10 +238,18 @@ fn sooner(next: Next, finding: Option<&Finding>) -> Next {
     if let Next::At(planned) = next { Next::At(planned.min(wanted)) } else { next }
 }
 
-fn later(put_off: Vec<(Recipient, Status)>, attempts: u32, next: Time, extra: &Extra) -> store::Outcome {
+fn later(put_off: Vec<(Recipient, Status)>, attempts: u32, next: Time, extra: &Extra, lane: &str) -> store::Outcome {
     let status = put_off.first().map(|(_, status)| status.to_string()).unwrap_or_default();
     let recipients = put_off.into_iter().map(|(recipient, _)| recipient).collect();
-    store::Outcome::Later { recipients, attempts, next, status, extra: extra.to_value(), lane: None }
+    store::Outcome::Later {
+        recipients,
+        attempts,
+        next,
+        status,
+        extra: extra.to_value(),
+        lane: None,
+        cause: extra.cause(lane),
+    }
 }
 
 /// Always with the last real failure.

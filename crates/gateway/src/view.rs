@@ -93,8 +93,8 @@ impl Orders for View {
 
 fn chosen(which: Selected) -> Result<door::Which, Problem> {
     let ids = which.ids.iter().map(|id| field("ids", id)).collect::<Result<_, _>>()?;
-    let Selected { sender, recipient, domain, text, held, older_than_ms, next_hop, .. } = which;
-    Ok(door::Which { ids, sender, recipient, domain, text, held, older_than_ms, next_hop })
+    let Selected { sender, recipient, domain, text, held, older_than_ms, next_hop, cause, .. } = which;
+    Ok(door::Which { ids, sender, recipient, domain, text, held, older_than_ms, next_hop, cause })
 }
 
 /// What was typed in a field, as what it must be.

@@ -2,6 +2,7 @@
 
 use crate::draft::{Body, Prepared};
 use crate::event::{Encoded, Event};
+use crate::incident;
 use crate::order::Action;
 use crate::queue::{Outcome, Settle, State};
 use mail::{AuditId, Recipient, Time};
@@ -116,14 +117,27 @@ impl<'a> Change<'a> {
         self.events.join(&Encoded::new(&settle.events));
         match &settle.outcome {
             Outcome::Gone => self.remove(settle.message, settle.n).map(drop),
-            Outcome::Later { recipients, attempts, next, status, extra, lane } => {
+            Outcome::Later { recipients, attempts, next, status, extra, lane, cause } => {
                 let changed = self
                     .db
                     .prepare_cached(
-                        "UPDATE delivery SET recipients = ?3, attempts = ?4, status = CASE state WHEN 0 THEN ?6 ELSE status END, extra = ?7,
+                        "UPDATE delivery SET recipients = ?3, attempts = ?4, status = CASE state WHEN 0 THEN ?6 ELSE status END, extra = ?7, cause = ?8, object = ?9,
                          next_ms = CASE state WHEN 0 THEN ?5 ELSE next_ms END WHERE message = ?1 AND n = ?2",
                     )?
-                    .execute(params![settle.message.to_i64(), settle.n, text(recipients), attempts, next.ms(), status, extra.to_string()])?;
+                    .execute(params![
+                        settle.message.to_i64(),
+                        settle.n,
+                        text(recipients),
+                        attempts,
+                        next.ms(),
+                        status,
+                        extra.to_string(),
+                        cause.as_ref().map(|cause| &cause.cause),
+                        cause.as_ref().map(|cause| &cause.object)
+                    ])?;
+                if let Some(cause) = cause {
+                    incident::tell(self.db, cause)?;
+                }
                 match lane {
                     Some(lane) if changed == 1 => self.reroute(settle.message, settle.n, lane, None).map(drop),
                     _ => Ok(()),

@@ -29,6 +29,9 @@ pub struct Selection {
     /// A part of sender, recipients, lane or status.
     pub text: Option<String>,
     pub state: Option<State>,
+    /// A finding's cause id, and what it is about (see [`crate::Cause`]).
+    pub cause: Option<String>,
+    pub object: Option<String>,
     /// Messages whose Audit ID was given before this.
     pub before: Option<Time>,
 }
@@ -120,6 +123,12 @@ impl Selection {
         if let Some(before) = self.before {
             term("message < ?", AuditId::new(before.ms(), 0, 0).to_i64().into());
         }
+        if let Some(cause) = &self.cause {
+            term("cause = ?", cause.clone().into());
+        }
+        if let Some(object) = &self.object {
+            term("object = ?", object.clone().into());
+        }
         if let Some(lane) = &self.lane {
             term("lane = ?", lane.clone().into());
         }
@@ -172,7 +181,7 @@ struct DeliveryRow {
     status: String,
 }
 
-const COLUMNS: &str = "message, n, lane, sender, recipients, status, state, attempts, next_ms, extra";
+const COLUMNS: &str = "message, n, lane, sender, recipients, status, state, attempts, next_ms, extra, cause";
 
 fn delivery_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     Ok(DeliveryRow {
@@ -219,6 +228,7 @@ pub(crate) fn list(
             attempts: row.get(7)?,
             next: Time(row.get(8)?),
             status: found.status,
+            cause: row.get(10)?,
             extra: serde_json::from_str(&extra).unwrap_or(Value::Null),
             received: Time(received),
             size: size as u64,

@@ -2,6 +2,7 @@
 
 use crate::Event;
 use crate::content::Content;
+use crate::incident::Cause;
 use crate::segment::Place;
 use mail::{AuditId, Envelope, Recipient, Time};
 use serde_json::Value;
@@ -77,6 +78,8 @@ pub enum Outcome {
         extra: Value,
         /// Another way from now on; `None`: the same (or where an administrator moved it meanwhile).
         lane: Option<String>,
+        /// Why, if it is known.
+        cause: Option<Box<Cause>>,
     },
 }
 
@@ -132,6 +135,8 @@ pub struct QueueEntry {
     pub attempts: u32,
     pub next: Time,
     pub status: String,
+    /// Id of the finding on the last attempt.
+    pub cause: Option<String>,
     pub extra: Value,
     pub received: Time,
     /// Octets of content.

@@ -6,6 +6,7 @@ use crate::content::{Content, Loaded, Part, damaged};
 use crate::disk::Disk;
 use crate::draft::{Draft, Prepared};
 use crate::event::Event;
+use crate::incident::{self, Incident};
 use crate::limits::{Budget, Limits, Room};
 use crate::open::{OpenError, aside, import, open};
 use crate::order::{self, Order, Selection};
@@ -318,6 +319,16 @@ impl Store {
         after: Option<(AuditId, u32)>,
     ) -> io::Result<Vec<QueueEntry>> {
         self.inner.readers.read(|db| order::list(db, selection, limit, after))
+    }
+
+    /// What waits for which cause, the largest group first.
+    pub fn incidents(&self, limit: usize) -> io::Result<Vec<Incident>> {
+        self.inner.readers.read(|db| incident::list(db, limit))
+    }
+
+    /// Each cause for which mail waits, with its deliveries and its incidents, the largest first.
+    pub fn causes(&self) -> io::Result<Vec<(String, u64, u64)>> {
+        self.inner.readers.read(incident::causes)
     }
 
     /// One message of the queue.

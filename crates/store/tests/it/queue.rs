@@ -71,6 +71,7 @@ fn later(next: i64) -> Outcome {
         status: "451 4.7.1 later".into(),
         extra: serde_json::json!({"host": "mx"}),
         lane: None,
+        cause: None,
     }
 }
 
@@ -271,4 +272,78 @@ async fn without_deliveries_only_the_events_stay() {
         assert_eq!(store.audit_show(id(n)).unwrap().len(), 1);
     }
     assert_eq!(segments(folder.path()), 0);
+}
+
+#[tokio::test]
+async fn deliveries_are_counted_by_what_they_wait_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for n in 0..5 {
+        commit(&store, id(n), 10, &["a.test", "b.test"]).await.unwrap();
+    }
+    let settle = |n: u16, delivery: u32, why: Option<(&str, &str)>| {
+        let mut outcome = later(5000);
+        if let Outcome::Later { cause, .. } = &mut outcome {
+            *cause = why.map(|(cause, object)| {
+                Box::new(store::Cause {
+                    cause: cause.to_owned(),
+                    object: object.to_owned(),
+                    detail: serde_json::json!({"n": n}),
+                    at: Time(20_000 * i64::from(n)),
+                })
+            });
+        }
+        store.settle(Settle { message: id(n), n: delivery, outcome, events: Vec::new() })
+    };
+    let seen = || -> Vec<String> {
+        let found = store.incidents(9).unwrap();
+        let one = |found: &store::Incident| {
+            let lanes: Vec<String> = found.lanes.iter().map(|(lane, count)| format!("{lane} {count}")).collect();
+            let oldest = (0..9).find(|n| id(*n) == found.oldest).unwrap();
+            format!(
+                "{} {}: {} since {oldest}, {} {}",
+                found.cause,
+                found.object,
+                found.count,
+                lanes.join(" "),
+                found.detail
+            )
+        };
+        found.iter().map(one).collect()
+    };
+    for n in 1..4 {
+        settle(n, 0, Some(("peer.greylist", "mx"))).await.unwrap();
+    }
+    settle(2, 1, Some(("dns.servfail", ""))).await.unwrap();
+    assert_eq!(
+        seen(),
+        ["peer.greylist mx: 3 since 1, a.test 3 {\"n\":3}", "dns.servfail : 1 since 2, b.test 1 {\"n\":2}"]
+    );
+    // The same again changes nothing; another cause, none, and being gone take away.
+    settle(3, 0, Some(("peer.greylist", "mx"))).await.unwrap();
+    settle(1, 0, Some(("dns.servfail", ""))).await.unwrap();
+    settle(2, 0, None).await.unwrap();
+    assert_eq!(seen()[0], "dns.servfail : 2 since 1, b.test 1 a.test 1 {\"n\":2}");
+    assert_eq!(seen()[1], "peer.greylist mx: 1 since 3, a.test 1 {\"n\":3}");
+    assert_eq!(store.causes().unwrap(), [("dns.servfail".to_owned(), 2, 1), ("peer.greylist".to_owned(), 1, 1)]);
+    let listed = |cause: &str, after| {
+        let selection = Selection { cause: Some(cause.to_owned()), ..Default::default() };
+        store.list(&selection, 1, after).unwrap().into_iter().map(|entry| (entry.id, entry.n)).next()
+    };
+    assert_eq!(listed("dns.servfail", None), Some((id(1), 0)));
+    assert_eq!(listed("dns.servfail", Some((id(1), 0))), Some((id(2), 1)));
+    assert_eq!(listed("dns.servfail", Some((id(2), 1))), None);
+    let reroute = Action::Reroute { lane: "c.test".into() };
+    let which = Selection { cause: Some("peer.greylist".into()), ..Default::default() };
+    assert_eq!(store.order(by(reroute, which), |_| {}).await.unwrap(), 1);
+    assert_eq!(seen()[1], "peer.greylist mx: 1 since 3, c.test 1 {\"n\":3}");
+    let all = Selection { lane: Some("c.test".into()), ..Default::default() };
+    assert_eq!(store.order(by(Action::Delete, all), |_| {}).await.unwrap(), 1);
+    assert_eq!(seen().len(), 1);
+    drop(store.clone());
+    for (n, delivery) in [(1, 0), (2, 1)] {
+        let gone = Settle { message: id(n), n: delivery, outcome: Outcome::Gone, events: Vec::new() };
+        store.settle(gone).await.unwrap();
+    }
+    assert_eq!(seen().len(), 0);
 }
