@@ -1,7 +1,7 @@
 //! Who may connect, and whose mail we take: the relay question. Whatever the settings, this is no open relay.
 
 use crate::settings::{Book, Door, InvalidRecipients, Mode, Settings, is_own_network};
-use mail::{Address, Listener, Reply, status};
+use mail::{Address, Listener, Reply, Status, status};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What to do with one RCPT.
@@ -26,9 +26,6 @@ pub struct Counts {
 /// What counts as one client: an IPv4 address, or an IPv6 /64, which is what one customer is given (RFC 6177).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientKey(pub IpAddr);
-
-/// RFC 5321 6.3 asks for at least 100; real paths stay below 15, and a loop should not cost a hundred rounds.
-pub const HOPS_MAX: usize = 30;
 
 /// May this client talk to us at all? Err: the reply that stands in place of the banner (RFC 5321 3.1).
 pub fn connect(settings: &Settings, listener: Listener, client: IpAddr, counts: Counts) -> Result<(), Reply> {
@@ -171,13 +168,13 @@ impl std::fmt::Display for ClientKey {
     }
 }
 
-/// Too many Received fields are a loop (RFC 5321 6.3).
-pub fn hops(received: usize, max: usize) -> Result<(), Reply> {
-    if received <= max {
-        Ok(())
-    } else {
-        Err(status::HOPS_EXCEEDED.reply(format!("{received} Received fields, {max} are allowed")))
+/// Too many Received fields are a loop (RFC 5321 6.3). `repeats`: the host that stands in them again and again, if one does.
+pub fn hops(received: usize, max: u32, repeats: Option<&(String, usize)>) -> Result<(), Status> {
+    if received <= max as usize {
+        return Ok(());
     }
+    let round = repeats.map_or(String::new(), |(host, times)| format!("; {host} stands in them {times} times"));
+    Err(status::HOPS_EXCEEDED.with(format!("{received} Received fields, {max} are allowed{round}")))
 }
 
 #[cfg(test)]
@@ -418,10 +415,14 @@ mod tests {
 
     #[test]
     fn thirty_hops_are_enough() {
-        assert_eq!(hops(30, HOPS_MAX), Ok(()));
+        assert_eq!(hops(30, 30, None), Ok(()));
         assert_eq!(
-            hops(31, HOPS_MAX).unwrap_err().to_string(),
-            "554 5.4.6 too many hops, possible mail loop: 31 Received fields, 30 are allowed"
+            hops(31, 30, None).unwrap_err().to_string(),
+            "554 5.4.6 [internal] too many hops, possible mail loop: 31 Received fields, 30 are allowed"
+        );
+        assert_eq!(
+            hops(31, 30, Some(&("mx.a.test".to_owned(), 15))).unwrap_err().text,
+            "too many hops, possible mail loop: 31 Received fields, 30 are allowed; mx.a.test stands in them 15 times"
         );
     }
 }

@@ -5,6 +5,10 @@
 //! header, once in our Received line and once in a field of its own, since relays strip one or the other: who was given
 //! this message for whom, and which way it went. All Scanners of a gateway share the key.
 
+mod answer;
+
+pub use answer::{Deed, behind_filter, deed, detour, detour_rule, is_filter, setting};
+
 use blake2::Blake2sMac;
 use blake2::digest::consts::U32;
 use blake2::digest::{FixedOutput, KeyInit, Update};
@@ -300,7 +304,7 @@ pub fn between(key: &Key, header: &[u8]) -> Vec<String> {
 
 /// Whether a host repeats among the Received fields so often that the message goes round: three times, not counting what
 /// products on one machine hand to each other.
-pub fn repeats(header: &[u8]) -> Option<String> {
+pub fn repeats(header: &[u8]) -> Option<(String, usize)> {
     /// A host that appears twice may lie on a way out and back, as a list server does.
     const TIMES: usize = 3;
     let mut hosts: Vec<(String, usize)> = Vec::new();
@@ -316,7 +320,7 @@ pub fn repeats(header: &[u8]) -> Option<String> {
         }
         last = by;
     }
-    hosts.into_iter().filter(|(_, times)| *times >= TIMES).max_by_key(|(_, times)| *times).map(|(host, _)| host)
+    hosts.into_iter().filter(|(_, times)| *times >= TIMES).max_by_key(|(_, times)| *times)
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -71,10 +71,9 @@ fn by_class(status: &Status) -> Outcome {
 }
 
 /// Found by ourselves: another host or another day will not help, and each try is one more round.
-fn is_loop(status: &Status) -> bool {
-    let (class, subject, detail) = status::LOOP.enhanced;
-    let enhanced = status.enhanced;
-    status.host.is_none() && (enhanced.class, enhanced.subject, enhanced.detail) == (class, subject, detail)
+pub fn is_loop(status: &Status) -> bool {
+    let enhanced = (status.enhanced.class, status.enhanced.subject, status.enhanced.detail);
+    status.host.is_none() && (status.code, enhanced) == (status::LOOP.code, status::LOOP.enhanced)
 }
 
 /// RFC 5321 4.5.3.1.10: a 552 that means too many recipients counts as 452, and so does any 5xx that says so. Of other 552

@@ -63,6 +63,7 @@ pub struct Settings {
     pub dns: Dns,
     pub scanner: Scanner,
     pub diagnosis: Diagnosis,
+    pub loop_guard: LoopGuard,
     /// By name.
     pub users: Book<User>,
 }
@@ -342,6 +343,29 @@ pub struct Diagnosis {
     pub experiments: bool,
     pub connections_per_hour: u32,
     pub submission_port: u16,
+}
+
+/// What is done about mail loops, and what is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoopGuard {
+    pub answer: LoopAnswer,
+    /// Received fields that a message may have.
+    pub hop_limit: u32,
+    /// Content filters: hosts that may hand each message back once.
+    pub filters: Vec<IpNet>,
+    /// Refuse connections to the inbound listener that come from an address of our own.
+    pub refuse_own_address: bool,
+}
+
+/// What becomes of mail that would go round.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LoopAnswer {
+    #[default]
+    Refuse,
+    /// It waits until an administrator releases it.
+    Hold,
+    /// It goes this other way, once.
+    Reroute(NextHop),
 }
 
 /// A program that looks at content before it is taken.

@@ -121,14 +121,16 @@ impl Sent {
     }
 }
 
-/// The lane's plan: its domain's rule, or the hop that an administrator rerouted it to (`domain>host:port`).
+/// The lane's plan: its domain's rule, or the hops that it was given instead (`domain>host:port,host:port`): by an
+/// administrator, by `loop.answer`, or because they lie behind the content filter.
 pub(crate) fn plan_of(in_force: &InForce, lane: &str) -> Plan {
     let (domain, detour) = lane.split_once('>').map_or((lane, None), |(domain, hop)| (domain, Some(hop)));
     let domain: Domain = domain.parse().unwrap_or_else(|_| in_force.hostname.clone());
     let mut plan = route::plan(&in_force.settings, &in_force.identity, &domain);
-    if let Some(hop) = detour {
-        plan.rule = format!("rerouted by an administrator to {hop}");
-        plan.way = Way::Hops(vec![parse_hop(hop, in_force.settings.delivery.port)]);
+    if let Some(hops) = detour {
+        plan.rule = decide::loops::detour_rule(&in_force.settings, &domain, hops);
+        let hop = |(hop, preference)| Hop { preference, ..parse_hop(hop, in_force.settings.delivery.port) };
+        plan.way = Way::Hops(hops.split(',').zip(0..).map(hop).collect());
     }
     plan
 }
@@ -326,6 +328,13 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
     record.recipients =
         delivery.recipients.iter().take(NAMED_MAX).map(|recipient| recipient.address.to_string()).collect();
     let mut fates: Vec<Fate> = delivery.recipients.iter().map(|recipient| unlisted(&in_force, recipient)).collect();
+    // It came back for these recipients: that was decided when it came in, and nothing is dialled.
+    if let Some(status) = outcome::Extra::of(&delivery.extra).came_back {
+        fates.iter_mut().for_each(|fate| fate.outcome = Some(Outcome::Bounce(status.clone())));
+        record.no_route = Some(status);
+        record.ended = now();
+        return Some((fates, record));
+    }
     let mut pending: Vec<usize> = (0..fates.len()).filter(|&at| fates[at].outcome.is_none()).collect();
     let recipients = pending.len();
     record.tries = core.queue.turned_away(delivery.key());

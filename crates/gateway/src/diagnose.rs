@@ -49,6 +49,17 @@ pub(crate) fn of_record(core: &Core, in_force: &InForce, attempt: &Attempt) -> V
     diagnose(&case(in_force, What::Attempt(attempt), None, &around, &[])).findings
 }
 
+/// What a message that came back comes to, as far as that is known while its client waits for an answer: no experiment, and
+/// nothing if one is wanted.
+pub(crate) fn of_return(core: &Core, in_force: &InForce, visit: &Visit) -> Option<Finding> {
+    if !in_force.settings.diagnosis.enabled {
+        return None;
+    }
+    let around = around(core);
+    let diagnosis = diagnose(&case(in_force, What::Visit(visit), None, &around, &[]));
+    if diagnosis.wanted.is_empty() { diagnosis.findings.into_iter().next() } else { None }
+}
+
 fn around(core: &Core) -> Around {
     Around { resolvers: core.resolver.health(), ..core.around.snapshot() }
 }

@@ -2,14 +2,18 @@
 
 use crate::clock::now;
 use crate::core::Core;
-use decide::loops::{Again, Arrival, Key, Trace};
-use mail::{Address, AuditId, Carried, Listener, Reflected, Return, Time, Via, status};
+use crate::core::InForce;
+use crate::outcome::Extra;
+use decide::loops::{Again, Arrival, Deed, Key, Trace};
+use decide::settings::Settings;
+use mail::{Address, AuditId, Carried, Finding, Listener, Recipient, Reflected, Return, Status, Time, Via, status};
 use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use store::NewDelivery;
 
 /// Where the key lies in the data folder. All Scanners of one gateway must have the same.
 const FILE: &str = "loop.key";
@@ -106,13 +110,24 @@ impl Guard {
         }
         let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
         let sent_to_client = |trace: &Trace, _: &Address| {
-            carried.iter().any(|one| one.message == trace.id && one.address == client && one.via == Via::NextHops)
+            let straight = |one: &Carried| one.address == client && matches!(one.via, Via::NextHops | Via::Detour);
+            carried.iter().any(|one| one.message == trace.id && straight(one))
         };
         let again = decide::loops::returned(&self.key, &traces, arrival, sent_to_client);
         for one in &again {
             carried.iter_mut().filter(|carried| carried.message == one.trace.id).for_each(|one| one.returned = true);
         }
         again.into_iter().map(|again| self.told_of(again, &traces, arrival, &carried)).collect()
+    }
+
+    /// The names of hosts at this address to which messages were handed lately.
+    pub(crate) fn names_of(&self, address: IpAddr) -> Vec<String> {
+        let carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<String> =
+            carried.iter().filter(|one| one.address == address).map(|one| one.host.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     fn told_of(&self, again: Again, traces: &[Trace], arrival: &Arrival<'_>, carried: &VecDeque<Carried>) -> Return {
@@ -154,16 +169,26 @@ impl Guard {
         self.key.traces(header).iter().map(|trace| trace.pass).max().unwrap_or(0).saturating_add(1)
     }
 
-    /// Tells the administrator of a cycle, once an hour.
-    pub(crate) fn alert(&self, core: &Core, id: AuditId, cycle: &str, setting: &str) {
+    /// Tells the administrator of a loop: what leads round, by which setting, and what is done about it. Once an hour for
+    /// each setting, however many messages it concerns. `what` begins with `mail loop: ` or its like.
+    pub(crate) fn alert(
+        &self,
+        core: &Core,
+        id: AuditId,
+        what: &str,
+        setting: &str,
+        deed: &Deed,
+        finding: Option<&Finding>,
+    ) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, at| now().ms() - at.ms() < TOLD_MS);
-        if told.len() >= TOLD_MAX || told.contains_key(cycle) {
+        if told.len() >= TOLD_MAX || told.contains_key(setting) {
             return;
         }
-        told.insert(cycle.to_owned(), now());
+        told.insert(setting.to_owned(), now());
         drop(told);
-        core.record(id, "alert", json!({ "what": format!("mail loop: {cycle}"), "setting": setting }));
+        let fields = json!({ "what": what, "setting": setting, "answer": deed.name(), "finding": finding });
+        core.record(id, "alert", fields);
     }
 }
 
@@ -188,13 +213,68 @@ pub(crate) fn cycle(back: &Return, client: IpAddr) -> String {
     way.join(" → ")
 }
 
-/// The refusal of a message that came back.
-pub(crate) fn refusal(back: &Return, client: IpAddr) -> mail::Reply {
-    status::LOOP.reply(cycle(back, client))
+/// Recipients for whom a message goes round, and what is done about it.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) status: Status,
+    /// The setting that leads the mail round.
+    pub(crate) setting: String,
+    /// It took another way before.
+    left_its_way: bool,
+}
+
+/// Passes after which a message is refused whatever the settings say, should nothing else be known of them: it was
+/// sent another way as often as that could help.
+const PASSES_MAX: u8 = 4;
+
+impl Round {
+    /// A message that came back for these recipients.
+    pub(crate) fn back(settings: &Settings, back: &Return, client: IpAddr, recipients: Vec<Recipient>) -> Round {
+        let domain = back.recipient.rsplit('@').next().unwrap_or_default();
+        let via = back.sent.last().map_or(Via::NextHops, |sent| sent.via);
+        Round {
+            recipients,
+            status: status::LOOP.with(cycle(back, client)),
+            setting: decide::loops::setting(settings, domain, via),
+            left_its_way: back.pass >= PASSES_MAX
+                || back.sent.iter().chain(&back.other_passes).any(|sent| sent.via == Via::Detour),
+        }
+    }
+
+    /// A message with too many hops.
+    pub(crate) fn hops(status: Status, pass: u8, recipients: Vec<Recipient>) -> Round {
+        let setting = "loop.hop_limit, if the path is long and goes round nowhere".to_owned();
+        Round { recipients, status, setting, left_its_way: pass >= PASSES_MAX }
+    }
+
+    /// What is done about it in this lane.
+    pub(crate) fn deed(&self, settings: &Settings, lane: &str) -> Deed {
+        decide::loops::deed(settings, lane, self.left_its_way)
+    }
+
+    /// The deliveries that do it, lane by lane: held, on another way, or to be reported on and not tried.
+    pub(crate) fn deliveries(self, in_force: &InForce, finding: Option<Finding>) -> Vec<NewDelivery> {
+        let deed = |new: NewDelivery| {
+            let deed = self.deed(&in_force.settings, &new.lane);
+            let came_back = (deed == Deed::Refuse).then(|| self.status.clone());
+            let extra = Extra { finding: finding.clone(), came_back, ..Extra::default() };
+            let new = NewDelivery { extra: extra.to_value(), ..new };
+            match deed {
+                Deed::Refuse => new,
+                Deed::Hold => NewDelivery { held: Some(status::HELD.with(&self.status.text).to_string()), ..new },
+                Deed::Reroute(lane) => NewDelivery { lane, ..new },
+            }
+        };
+        crate::receive::deliveries(in_force, self.recipients.clone()).into_iter().map(deed).collect()
+    }
 }
 
 /// Whether a connection comes from ourselves. Programs on this machine may talk to it over loopback.
 pub(crate) fn is_own_client(core: &Core, role: Listener, client: IpAddr) -> bool {
+    if !core.in_force().settings.loop_guard.refuse_own_address {
+        return false;
+    }
     let is_local = client == IpAddr::from([127, 0, 0, 1]) || client == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1u16]);
     role == Listener::Inbound && !is_local && core.in_force().identity.is_address(client)
 }

@@ -6,6 +6,7 @@ use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::diagnose;
 use crate::receive::deliveries;
+use decide::loops::Deed;
 use decide::outcome::Outcome;
 use decide::retry::{self, Next};
 use mail::report::{self, Action, Report};
@@ -56,6 +57,9 @@ pub(crate) struct Extra {
     /// What differs from the last good delivery to this domain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) changed: Vec<String>,
+    /// The message came back for these recipients, while others get it: they are reported on and not tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) came_back: Option<Status>,
 }
 
 impl Extra {
@@ -87,9 +91,12 @@ impl Extra {
 pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate>, attempt: Attempt) {
     let in_force = core.in_force();
     let changed = core.around.attempt(&attempt, delivery.message.size);
-    let findings = match in_force.settings.diagnosis.enabled {
-        true => diagnose::of_attempt(core, &in_force, Some(&delivery.message), &attempt).await,
-        false => Vec::new(),
+    let mut extra = Extra::of(&delivery.extra);
+    let findings = match (&extra.came_back, in_force.settings.diagnosis.enabled) {
+        // What its return came to is known from when it came in.
+        (Some(_), _) => extra.finding.clone().into_iter().collect(),
+        (None, true) => diagnose::of_attempt(core, &in_force, Some(&delivery.message), &attempt).await,
+        (None, false) => Vec::new(),
     };
     let cause = Cause { findings, changed };
     cause.book(core, &delivery, &attempt);
@@ -106,13 +113,27 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
     }
     let sender = &delivery.message.envelope.sender;
     let received = delivery.message.received;
-    let mut extra = Extra::of(&delivery.extra);
     // A flush tries at once and changes neither the timetable nor the number of attempts left.
     let early = extra.attempt.as_ref().is_some_and(|last| {
         matches!(retry::next(&in_force.settings.retry, sender, delivery.attempts, received, last.ended), Next::At(planned) if planned > attempt.started)
     });
     let attempts = if early { delivery.attempts } else { delivery.attempts + 1 };
     let next = sooner(retry::next(&in_force.settings.retry, sender, attempts, received, now()), cause.first());
+    let (looping, others): (Vec<_>, Vec<_>) =
+        failed.into_iter().partition(|(_, status)| decide::outcome::is_loop(status));
+    failed = others;
+    let mut around = match Round::of(core, &in_force, &delivery, &attempt, &extra, cause.first(), looping) {
+        // One row has one fate: the next attempt finds the loop again, and nothing else.
+        Some(around) if around.deed != Deed::Refuse && !put_off.is_empty() => {
+            put_off.extend(around.recipients);
+            None
+        }
+        Some(around) if around.deed == Deed::Refuse => {
+            failed.extend(around.recipients);
+            None
+        }
+        around => around,
+    };
     if next == Next::Expired {
         failed.extend(put_off.drain(..).map(|(recipient, last)| (recipient, expired(last))));
     }
@@ -126,13 +147,16 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
     let mut events = Vec::new();
     events.extend(delivered_events(core, &delivery, &delivered, &attempt, &cause));
     if let Some((_, status)) = failed.first() {
-        let kind =
-            if status.enhanced == status::LOOP.with("").enhanced && status.host.is_none() { "loop" } else { "bounced" };
+        let kind = if decide::outcome::is_loop(status) { "loop" } else { "bounced" };
         events.push(failure_event(core, kind, &delivery, &failed, &attempt, &for_failed));
         core.metrics.bounced.inc_by(failed.len() as u64);
     }
     let mut reported = report(core, &in_force, &delivery, &failed, for_failed.first(), Action::Failed, None).await;
     reported &= report_success(core, &in_force, &delivery, &delivered).await;
+    if let Some(round) = around.take_if(|_| reported) {
+        return round.settle(core, delivery, attempts, attempt, &cause, extra, events);
+    }
+    put_off.extend(around.map(|around| around.recipients).unwrap_or_default());
     let outcome = match next {
         // The report could not be stored: the message stays, and the report is tried again with it.
         _ if !reported => {
@@ -150,17 +174,28 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
         }
         _ => store::Outcome::Gone,
     };
-    let next = if let store::Outcome::Later { next, .. } = &outcome { Some(*next) } else { None };
+    write(core, &delivery, outcome, events);
+}
+
+/// To the disk. The courier goes on; only the queue's book must wait until the disk knows.
+fn write(core: &Arc<Core>, delivery: &Delivery, outcome: store::Outcome, events: Vec<Event>) {
+    let (next, elsewhere) = match &outcome {
+        store::Outcome::Later { next, lane: None, .. } => (Some(*next), None),
+        store::Outcome::Later { next, lane: Some(lane), .. } => (None, Some((lane.clone(), *next))),
+        store::Outcome::Gone | store::Outcome::Held { .. } => (None, None),
+    };
     let (lane, key) = (delivery.lane.clone(), delivery.key());
     let settled = core.store.settle(Settle { message: key.0, n: key.1, outcome, events });
     let core = core.clone();
-    // The courier goes on; only the queue's book must wait until the disk knows.
     tokio::spawn(async move {
         if let Err(error) = settled.await {
             core.record(key.0, "alert", json!({ "what": format!("the result of a delivery could not be written, it may be repeated: {error}") }));
         }
         let next = if next.is_some() && core.queue.is_flushed(key) { flushed(&core, key).await.or(next) } else { next };
         core.queue.settled(&lane, key, next);
+        if let Some((lane, due)) = elsewhere {
+            core.queue.awaits(&core, &lane, due);
+        }
     });
 }
 
@@ -170,6 +205,85 @@ async fn flushed(core: &Core, key: crate::queue::Key) -> Option<Time> {
     let order =
         store::Order { action: store::Action::Retry, selection, by: "flush".to_owned(), at: now(), dry_run: false };
     core.store.order(order, |_| {}).await.ok().map(|_| now())
+}
+
+/// Recipients whose mail would go round, and what is done about it.
+struct Round {
+    recipients: Vec<(Recipient, Status)>,
+    deed: Deed,
+}
+
+impl Round {
+    /// `None` if there are none. Tells the administrator, if it is for him to mend.
+    fn of(
+        core: &Core,
+        in_force: &InForce,
+        delivery: &Delivery,
+        attempt: &Attempt,
+        extra: &Extra,
+        finding: Option<&Finding>,
+        recipients: Vec<(Recipient, Status)>,
+    ) -> Option<Round> {
+        let (_, status) = recipients.first()?;
+        if extra.came_back.is_some() {
+            return Some(Round { recipients, deed: Deed::Refuse });
+        }
+        // Whoever publishes `MX 0 localhost` wants no mail: nobody here can do anything about it.
+        if finding.is_some_and(|finding| finding.actor == Actor::TheirDns) {
+            return Some(Round { recipients, deed: Deed::Refuse });
+        }
+        let deed = decide::loops::deed(&in_force.settings, &delivery.lane, false);
+        let setting = decide::loops::setting(&in_force.settings, &attempt.domain, attempt.via);
+        core.loops.alert(core, delivery.message.id, &status.text, &setting, &deed, finding);
+        Some(Round { recipients, deed })
+    }
+
+    /// Holds the recipients, or sends them the other way.
+    #[expect(clippy::too_many_arguments, reason = "what an attempt comes to")]
+    fn settle(
+        self,
+        core: &Arc<Core>,
+        delivery: Delivery,
+        attempts: u32,
+        attempt: Attempt,
+        cause: &Cause,
+        extra: Extra,
+        mut events: Vec<Event>,
+    ) {
+        let text = self.recipients.first().map(|(_, status)| status.text.clone()).unwrap_or_default();
+        let mut event = failure_event(core, "loop", &delivery, &self.recipients, &attempt, cause);
+        event.fields["answer"] = json!(self.deed.name());
+        events.push(event);
+        let extra =
+            Extra { attempt: Some(attempt), finding: cause.first().cloned(), changed: cause.changed.clone(), ..extra };
+        let recipients: Vec<Recipient> = self.recipients.into_iter().map(|(recipient, _)| recipient).collect();
+        let outcome = match self.deed {
+            Deed::Reroute(lane) => store::Outcome::Later {
+                recipients,
+                attempts,
+                next: now(),
+                status: status::REROUTED.with(text).to_string(),
+                extra: extra.to_value(),
+                lane: Some(lane),
+            },
+            Deed::Hold | Deed::Refuse => {
+                let status = status::HELD.with(text).to_string();
+                events.push(core.event(
+                    delivery.message.id,
+                    "held",
+                    held_fields(&delivery.message.envelope.sender, &recipients, &status),
+                ));
+                store::Outcome::Held { recipients, attempts, status, extra: extra.to_value() }
+            }
+        };
+        write(core, &delivery, outcome, events);
+    }
+}
+
+/// What holds mail says so in the log.
+pub(crate) fn held_fields(sender: &ReversePath, recipients: &[Recipient], status: &str) -> Value {
+    let recipients: Vec<String> = recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+    json!({ "sender": sender.to_string(), "recipients": recipients, "status": status })
 }
 
 /// Why an attempt came to what it came to.

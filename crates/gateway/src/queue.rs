@@ -222,7 +222,8 @@ impl Queue {
     /// the commit would otherwise deliver them a second time.
     pub(crate) fn reserve(&self, core: &Arc<Core>, id: AuditId, deliveries: &[NewDelivery]) -> Reserved {
         let mut state = self.lock();
-        let keys = deliveries.iter().zip(0..).map(|(delivery, n)| (delivery.lane.clone(), (id, n)));
+        let tried = deliveries.iter().zip(0..).filter(|(delivery, _)| delivery.held.is_none());
+        let keys = tried.map(|(delivery, n)| (delivery.lane.clone(), (id, n)));
         let reserved: Vec<(String, Key)> = keys.collect();
         for (lane, key) in &reserved {
             state.lane(core, lane).busy.insert(*key);
@@ -339,6 +340,13 @@ impl Queue {
                 state.lanes.remove(lane);
             }
         }
+    }
+
+    /// A delivery lies on disk in this lane, due then: it came out of another one.
+    pub(crate) fn awaits(&self, core: &Arc<Core>, lane: &str, due: Time) {
+        let mut state = self.lock();
+        let here = state.lane(core, lane);
+        here.on_disk = earlier(here.on_disk, due);
     }
 
     /// Our connections to this address now.

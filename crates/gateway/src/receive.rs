@@ -7,6 +7,7 @@ use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::listen::{Census, Seat};
 use crate::lists;
+use crate::loops::Round;
 use crate::metrics::{ByCode, ByListener};
 use crate::proxy;
 use crate::scan;
@@ -15,6 +16,7 @@ use crate::stream::Stream;
 use crate::verify;
 use crate::visit::{self, ANSWERS_MAX, Diary};
 use decide::accept::{self, RcptVerdict};
+use decide::loops::Deed;
 use decide::settings::{Door, Mode, Settings, Spf, Tls};
 use decide::spf::is_forged;
 use decide::validate::{self, Judged};
@@ -90,6 +92,8 @@ struct Transaction {
     leaves: bool,
     params: MailParams,
     recipients: Vec<Recipient>,
+    /// Of each of them, by which of `given` it was asked for; by none: our own postmaster.
+    asked: Vec<Vec<usize>>,
     /// As given at RCPT, before aliases.
     given: Vec<mail::Address>,
     /// Our Received field, written when the header shows whether the message was here before.
@@ -98,6 +102,10 @@ struct Transaction {
     spf: Option<Evaluation>,
     spf_fields: String,
     returns: Vec<mail::Return>,
+    /// Which pass of the message this is.
+    pass: u8,
+    /// The host that stands in its Received fields again and again.
+    repeats: Option<(String, usize)>,
     role: Listener,
     client: IpAddr,
     core: Arc<Core>,
@@ -578,9 +586,12 @@ impl Session {
             leaves: self.role != Listener::Inbound,
             params,
             recipients: Vec::new(),
+            asked: Vec::new(),
             given: Vec::new(),
             trace_line: String::new(),
             returns: Vec::new(),
+            pass: 1,
+            repeats: None,
             role: self.role,
             client: self.client,
             core: self.core.clone(),
@@ -608,7 +619,7 @@ impl Session {
             // RFC 5321 4.5.1: whoever can reach us can reach our postmaster.
             Some(postmaster) => {
                 self.diary.accepted(&postmaster.address);
-                transaction.add_recipient(postmaster);
+                transaction.add_recipient(postmaster, None);
                 return self.server.accept();
             }
             None => recipient,
@@ -634,9 +645,10 @@ impl Session {
         }
         let Some(transaction) = &mut self.transaction else { return };
         self.diary.accepted(&recipient.address);
+        let number = transaction.given.len();
         transaction.given.push(recipient.address.clone());
         let added = expand(settings, recipient);
-        added.into_iter().for_each(|recipient| transaction.add_recipient(recipient));
+        added.into_iter().for_each(|recipient| transaction.add_recipient(recipient, Some(number)));
         self.server.accept();
     }
 
@@ -719,25 +731,15 @@ impl Session {
         };
         transaction.end_header();
         transaction.eight_bit = eight_bit;
-        if let Err(reply) = accept::hops(transaction.hops, accept::HOPS_MAX) {
-            transaction.trouble = Some(reply);
-        }
-        if let Some(back) = transaction.returns.first() {
-            let cycle = crate::loops::cycle(back, self.client);
-            self.core.record(
-                transaction.id,
-                "loop",
-                json!({
-                    "sender": transaction.params.sender.to_string(),
-                    "recipients": transaction.returns.iter().map(|back| back.recipient.clone()).collect::<Vec<_>>(),
-                    "client": self.client,
-                    "status": status::LOOP.with(&cycle).to_string(),
-                    "returns": transaction.returns,
-                }),
-            );
-            self.core.loops.alert(&self.core, transaction.id, &cycle, "domain.next_hops, route or the server behind");
-            transaction.trouble = Some(crate::loops::refusal(back, self.client));
-            self.diary.visit.returns.extend(transaction.returns.iter().cloned());
+        let recipients: Vec<String> =
+            transaction.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+        let rounds = transaction.rounds();
+        self.tell_of(&transaction, &rounds);
+        let settings = &transaction.in_force.settings;
+        // One reply stands for all recipients: only if every one of them is refused can it be a refusal.
+        let all_refused = rounds.iter().all(|round| round.deed(settings, "") == Deed::Refuse);
+        if let Some(round) = rounds.first().filter(|_| transaction.recipients.is_empty() && all_refused) {
+            transaction.trouble = Some(round.status.reply());
         }
         if let Some(deal) = self.diary.last() {
             deal.size = size;
@@ -765,13 +767,36 @@ impl Session {
             self.transaction = None;
             return;
         }
-        let event = self.accepted(&transaction, &origin, size);
+        let sender = &transaction.params.sender;
+        let mut events = vec![self.accepted(&transaction, recipients, &origin, size)];
         let sent = transaction.sent(self.client, size);
-        let deliveries = transaction.deliveries();
+        let mut deliveries = deliveries(&transaction.in_force, std::mem::take(&mut transaction.recipients));
+        if decide::loops::is_filter(&transaction.in_force.settings, self.client) {
+            let names = self.core.loops.names_of(self.client);
+            for new in &mut deliveries {
+                let domain = new.recipients.first().map(|recipient| recipient.address.domain());
+                let onward = domain.and_then(|domain| {
+                    decide::loops::behind_filter(&transaction.in_force.settings, domain, self.client, &names)
+                });
+                new.lane = onward.unwrap_or(std::mem::take(&mut new.lane));
+            }
+        }
+        let finding = match rounds.is_empty() {
+            true => None,
+            false => crate::diagnose::of_return(&self.core, &transaction.in_force, &self.diary.visit),
+        };
+        for round in rounds {
+            deliveries.extend(round.deliveries(&transaction.in_force, finding.clone()));
+        }
+        events.extend(deliveries.iter().filter_map(|new| {
+            let status = new.held.as_ref()?;
+            let fields = crate::outcome::held_fields(sender, &new.recipients, status);
+            Some(store::Event { id: transaction.id, at: now(), kind: "held".to_owned(), fields })
+        }));
         let reserved = self.core.queue.reserve(&self.core, transaction.id, &deliveries);
-        match draft.commit(transaction.envelope(origin), deliveries, now(), vec![event.clone()]).await {
+        match draft.commit(transaction.envelope(origin), deliveries, now(), events.clone()).await {
             Ok(committed) => {
-                self.core.log.write(&event);
+                events.iter().for_each(|event| self.core.log.write(event));
                 self.core.metrics.accepted.get_or_create(&ByListener { listener: self.role.name() }).inc();
                 self.server.accept_content(&committed);
                 self.core.around.message(sent);
@@ -828,9 +853,31 @@ impl Session {
         verdict
     }
 
-    fn accepted(&self, transaction: &Transaction, origin: &Origin, size: u64) -> store::Event {
-        let recipients: Vec<String> =
-            transaction.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+    /// Puts on record, and before the administrator, for whom the message goes round.
+    fn tell_of(&mut self, transaction: &Transaction, rounds: &[Round]) {
+        for round in rounds {
+            let deed = round.deed(&transaction.in_force.settings, "");
+            let recipients: Vec<String> =
+                round.recipients.iter().map(|recipient| recipient.address.to_string()).collect();
+            let fields = json!({
+                "sender": transaction.params.sender.to_string(),
+                "recipients": recipients,
+                "client": self.client,
+                "status": round.status.to_string(),
+                "answer": deed.name(),
+                "returns": transaction.returns,
+            });
+            self.core.record(transaction.id, "loop", fields);
+            let finding = None;
+            self.core.loops.alert(&self.core, transaction.id, &round.status.text, &round.setting, &deed, finding);
+        }
+        if !transaction.returns.is_empty() {
+            self.diary.concerns(transaction.id);
+            self.diary.visit.returns.extend(transaction.returns.iter().cloned());
+        }
+    }
+
+    fn accepted(&self, transaction: &Transaction, recipients: Vec<String>, origin: &Origin, size: u64) -> store::Event {
         let mut fields = json!({
             "sender": transaction.params.sender.to_string(),
             "recipients": recipients,
@@ -995,11 +1042,53 @@ fn expand(settings: &decide::settings::Settings, recipient: Recipient) -> Vec<Re
 }
 
 impl Transaction {
-    /// Each recipient once, however often an alias or the client names it.
-    fn add_recipient(&mut self, recipient: Recipient) {
-        if !self.recipients.iter().any(|known| known.address.key() == recipient.address.key()) {
-            self.recipients.push(recipient);
+    /// Each recipient once, however often an alias or the client names it. `asked`: by which of `given`.
+    fn add_recipient(&mut self, recipient: Recipient, asked: Option<usize>) {
+        let known = self.recipients.iter().position(|known| known.address.key() == recipient.address.key());
+        match (known, asked) {
+            (Some(at), Some(asked)) => self.asked[at].push(asked),
+            (Some(at), None) => self.asked[at].clear(),
+            (None, asked) => {
+                self.recipients.push(recipient);
+                self.asked.push(asked.into_iter().collect());
+            }
         }
+    }
+
+    /// Takes out the recipients for whom the message goes round. One that was asked for in two ways stays if only one of them
+    /// leads round.
+    fn rounds(&mut self) -> Vec<Round> {
+        let settings = &self.in_force.settings;
+        let came_back: Vec<Option<usize>> = self
+            .given
+            .iter()
+            .map(|given| {
+                let given = given.to_string();
+                self.returns.iter().position(|back| back.recipient == given)
+            })
+            .collect();
+        let mut taken: Vec<Vec<Recipient>> = vec![Vec::new(); self.returns.len()];
+        let mut left = Vec::new();
+        for (recipient, asked) in std::mem::take(&mut self.recipients).into_iter().zip(std::mem::take(&mut self.asked))
+        {
+            let back = asked.first().and_then(|first| came_back[*first]);
+            match back.filter(|_| asked.iter().all(|given| came_back[*given].is_some())) {
+                Some(back) => taken[back].push(recipient),
+                None => left.push(recipient),
+            }
+        }
+        let mut rounds: Vec<Round> = self
+            .returns
+            .iter()
+            .zip(taken)
+            .filter(|(_, recipients)| !recipients.is_empty())
+            .map(|(back, recipients)| Round::back(settings, back, self.client, recipients))
+            .collect();
+        match accept::hops(self.hops, settings.loop_guard.hop_limit, self.repeats.as_ref()) {
+            Err(status) if !left.is_empty() => rounds.push(Round::hops(status, self.pass, left)),
+            _ => self.recipients = left,
+        }
+        rounds
     }
 
     /// Takes a piece of content: into the header until that is complete, then to the draft.
@@ -1086,11 +1175,15 @@ impl Transaction {
             listener: self.role,
             recipients: &self.given,
             header,
-            from_filter: false,
+            from_filter: decide::loops::is_filter(&self.in_force.settings, self.client),
             at: now(),
         };
         self.returns = guard.returns(&arrival, self.client);
-        let marks = guard.key().marks(self.id, self.role, guard.pass(header), &self.given);
+        self.pass = guard.pass(header);
+        if self.hops > self.in_force.settings.loop_guard.hop_limit as usize {
+            self.repeats = decide::loops::repeats(header);
+        }
+        let marks = guard.key().marks(self.id, self.role, self.pass, &self.given);
         let line = std::mem::take(&mut self.trace_line);
         let line = match line.rsplit_once(';') {
             Some((line, date)) => format!("{line}\r\n\t(trace {});{date}", marks.comment),
@@ -1138,11 +1231,6 @@ impl Transaction {
         let sender = self.params.sender.address().is_some_and(mail::Address::is_international);
         sender || self.utf8_header || self.recipients.iter().any(|recipient| recipient.address.is_international())
     }
-
-    fn deliveries(&mut self) -> Vec<NewDelivery> {
-        let recipients = std::mem::take(&mut self.recipients);
-        deliveries(&self.in_force, recipients)
-    }
 }
 
 /// Recipients by lane, in groups of at most `delivery.recipients_per_message`.
@@ -1156,7 +1244,7 @@ pub(crate) fn deliveries(in_force: &InForce, recipients: Vec<Recipient>) -> Vec<
             Some(&at) => groups[at].recipients.push(recipient),
             None => {
                 open.insert(lane.clone(), groups.len());
-                groups.push(NewDelivery { lane, recipients: vec![recipient] });
+                groups.push(NewDelivery { lane, recipients: vec![recipient], ..NewDelivery::default() });
             }
         }
     }

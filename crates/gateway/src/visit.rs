@@ -184,6 +184,7 @@ impl Diary {
         let in_transaction = visit.deals.last().is_some_and(|deal| deal.content && !deal.taken);
         let timed_out = matches!(visit.end, End::TimedOut { .. });
         !visit.refusals.is_empty()
+            || !visit.returns.is_empty()
             || !visit.early.is_empty()
             || visit.reflected.is_some()
             || visit.deals.iter().any(|deal| deal.unanswered)

@@ -214,6 +214,7 @@ kinds! {
 
     /// In the queue.
     HELD = "held", 451, (4, 3, 0), Queue, "message held", "An administrator or a rule holds this message.", "See who and why in the text.", "`gatepost queue release`.";
+    REROUTED = "rerouted", 451, (4, 3, 0), Queue, "taking another way", "The message would go round, and loop.answer names another way for such mail.", "The loop that the text names.", "Break the cycle that the text names.";
     EXPIRED = "expired", 554, (5, 4, 7), Queue, "exceeded max time without delivery", "The message could not be delivered within retry.expire.", "The last failure, which the text quotes.", "See the last failure.";
     DELETED = "deleted", 554, (5, 7, 0), Queue, "message deleted by administrator", "An administrator deleted this message from the queue.", "The text says who.", "Nothing.";
     CONTENT_LOST = "content-lost", 451, (4, 3, 0), Queue, "content cannot be read", "The message's content is missing or damaged on our disk; it is set aside, not returned, and an alert is raised.", "A failing disk.", "Check the disk; delete the message or restore the data folder.";

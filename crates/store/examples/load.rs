@@ -126,7 +126,11 @@ async fn commit(store: &Store, id: AuditId, client: u64, content: &[u8]) -> Resu
     };
     let fields = serde_json::json!({"sender": "sender@corp.test", "recipients": [recipient.address.to_string()], "size": content.len(),
         "message_id": format!("<{id}@corp.test>"), "subject": "load", "client": "192.0.2.1"});
-    let delivery = NewDelivery { lane: recipient.address.domain().to_string(), recipients: vec![recipient] };
+    let delivery = NewDelivery {
+        lane: recipient.address.domain().to_string(),
+        recipients: vec![recipient],
+        ..NewDelivery::default()
+    };
     let event = Event { id, at: Time(1), kind: "accept".to_owned(), fields };
     let committed = draft.commit(envelope, vec![delivery], Time(id.ms()), vec![event]).await?;
     committed.into_deliveries().pop().ok_or_else(|| "no delivery".into())

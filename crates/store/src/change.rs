@@ -85,11 +85,24 @@ impl<'a> Change<'a> {
                 content,
             ])?;
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO delivery (message, n, lane, next_ms, state, attempts, sender, recipients, status, extra) VALUES (?,?,?,?,0,0,?,?,'','null')",
+            "INSERT INTO delivery (message, n, lane, next_ms, state, attempts, sender, recipients, status, extra) VALUES (?,?,?,?,?,0,?,?,?,?)",
         )?;
         for (n, delivery) in (0i64..).zip(&new.deliveries) {
-            insert.execute(params![new.id.to_i64(), n, delivery.lane, new.received.ms(), new.sender, delivery.text])?;
+            let state = if delivery.held.is_some() { State::Held } else { State::Queued };
+            let next = if delivery.held.is_some() { Time::NEVER } else { new.received };
+            insert.execute(params![
+                new.id.to_i64(),
+                n,
+                delivery.lane,
+                next.ms(),
+                state.to_sql(),
+                new.sender,
+                delivery.text,
+                delivery.held.as_deref().unwrap_or_default(),
+                delivery.extra.to_string()
+            ])?;
             self.effect.count(&delivery.lane, 1);
+            self.effect.held += i64::from(delivery.held.is_some());
         }
         self.effect.live.extend(place.map(|place| place.segment));
         Ok(())
@@ -142,6 +155,21 @@ impl<'a> Change<'a> {
                     Some(lane) if changed == 1 => self.reroute(settle.message, settle.n, lane, None).map(drop),
                     _ => Ok(()),
                 }
+            }
+            Outcome::Held { recipients, attempts, status, extra } => {
+                let (message, n) = (settle.message.to_i64(), settle.n);
+                let left = params![message, n, text(recipients), attempts, extra.to_string()];
+                self.update(
+                    "UPDATE delivery SET recipients = ?3, attempts = ?4, extra = ?5 WHERE message = ?1 AND n = ?2",
+                    left,
+                )?;
+                // One that an administrator has held meanwhile is counted already.
+                let held = self.update(
+                    "UPDATE delivery SET state = 1, next_ms = ?3, status = ?4 WHERE message = ?1 AND n = ?2 AND state = 0",
+                    params![message, n, Time::NEVER.ms(), status],
+                )?;
+                self.effect.held += i64::from(held);
+                Ok(())
             }
         }
     }

@@ -176,7 +176,7 @@ impl Draft {
         };
         let deliveries = deliveries.into_iter().map(|new| {
             let text = serde_json::to_string(&new.recipients)?;
-            Ok(PreparedDelivery { lane: new.lane, recipients: new.recipients, text })
+            Ok(PreparedDelivery { lane: new.lane, recipients: new.recipients, text, held: new.held, extra: new.extra })
         });
         let mut events = Encoded::new(events);
         events.high = events.high.max(self.id.to_i64());
@@ -240,6 +240,8 @@ pub(crate) struct PreparedDelivery {
     pub(crate) lane: String,
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) text: String,
+    pub(crate) held: Option<String>,
+    pub(crate) extra: serde_json::Value,
 }
 
 #[derive(Debug)]
@@ -292,9 +294,9 @@ impl Prepared {
             lane: new.lane,
             recipients: new.recipients,
             attempts: 0,
-            next: self.received,
-            status: String::new(),
-            extra: serde_json::Value::Null,
+            next: if new.held.is_some() { Time::NEVER } else { self.received },
+            status: new.held.unwrap_or_default(),
+            extra: new.extra,
             content: content.clone(),
         });
         Committed { id: message.id, deliveries: deliveries.collect() }
@@ -319,9 +321,9 @@ impl Committed {
         &self.deliveries
     }
 
-    /// The deliveries, to be tried at once.
+    /// The deliveries to be tried at once: all but held ones.
     pub fn into_deliveries(self) -> Vec<Delivery> {
-        self.deliveries
+        self.deliveries.into_iter().filter(|delivery| delivery.next < Time::NEVER).collect()
     }
 }
 

@@ -22,11 +22,15 @@ pub struct Stored {
 }
 
 /// Recipients of one message that go the same way together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewDelivery {
     /// Where they go: the key by which the queue is divided, such as `corp.test` or `[192.0.2.1]:25`.
     pub lane: String,
     pub recipients: Vec<Recipient>,
+    /// It waits for a release from the start, with this status.
+    pub held: Option<String>,
+    /// What the deliverer wants to know at the first attempt.
+    pub extra: Value,
 }
 
 /// A delivery that is in the queue.
@@ -81,13 +85,15 @@ pub enum Outcome {
         /// Why, if it is known.
         cause: Option<Box<Cause>>,
     },
+    /// Some recipients are left, and wait until somebody releases them.
+    Held { recipients: Vec<Recipient>, attempts: u32, status: String, extra: Value },
 }
 
 /// Whether a delivery may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     Queued,
-    /// By an administrator; waits for a release.
+    /// By an administrator or a rule; waits for a release.
     Held,
     /// Damaged on disk; kept for people to look at.
     SetAside,

@@ -363,6 +363,10 @@ pub(super) fn loops(settings: &Settings, own: &Identity) -> Vec<Complaint> {
     }
     look("route.local.next_hops".to_owned(), None, "mail for local domains".to_owned(), &settings.local_next_hops);
     look("route.other.next_hops".to_owned(), None, "all other mail".to_owned(), &settings.other.next_hops);
+    if let LoopAnswer::Reroute(hop) = &settings.loop_guard.answer {
+        let hops = NextHops::Hops(vec![hop.clone()]);
+        look("loop.answer".to_owned(), None, "mail that goes round".to_owned(), &hops);
+    }
     complaints
 }
 
@@ -370,7 +374,7 @@ pub(super) fn loops(settings: &Settings, own: &Identity) -> Vec<Complaint> {
 fn is_own(hop: &NextHop, settings: &Settings, own: &Identity) -> bool {
     let port = hop.port.unwrap_or(settings.delivery.port);
     match &hop.host {
-        Host::Addr(address) => own.listens_at(*address, port),
+        Host::Addr(address) => own.listens_at(*address, port) || own.is_learned(*address, port),
         Host::Name(name) => own.is_mta_name(&name.ascii()) && own.listening.iter().any(|socket| socket.port() == port),
     }
 }

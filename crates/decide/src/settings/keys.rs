@@ -288,6 +288,12 @@ impl Settings {
             at.within("timeout", &mut self.scanner.timeout, SECOND..=10 * MINUTE, "How long the scanner may take. Clients wait 10 minutes for the answer (RFC 5321 4.5.3.2.6), some less.");
             at.key("accept_unscanned", &mut self.scanner.accept_unscanned, "Whether mail is taken while the scanner fails. Otherwise it is deferred with 451, and the sender tries again.");
         });
+        at.table("loop", |at| {
+            at.key("answer", &mut self.loop_guard.answer, "What becomes of mail that would come back here or has come back: \"refuse\" returns it to its sender with 554 5.4.6, \"hold\" keeps it in the queue until it is released, a next hop takes it another way, once. In no case is it tried again and again.");
+            at.within("hop_limit", &mut self.loop_guard.hop_limit, 10..=250, "Received fields that a message may have; with more it goes round. RFC 5321 6.3 advises 100 or more; real paths have fewer than 15, and a loop should not cost a hundred rounds. Raise it if internal scanners add many.");
+            at.key("filters", &mut self.loop_guard.filters, "Networks of content filters, archives or other appliances that get mail from this gateway and hand it back: the first return of each message from there is no loop, and it goes to the domain's next hops other than the filter.");
+            at.key("refuse_own_address", &mut self.loop_guard.refuse_own_address, "Refuse connections to the inbound listener that come from an address of this gateway itself: it is talking to itself. Set it to false if other programs on this machine, or machines behind the same NAT address, send mail to that listener.");
+        });
         at.list("user", &mut self.users, User::keys);
     }
 }
@@ -625,6 +631,12 @@ impl Default for Settings {
             },
             diagnosis: Diagnosis { enabled: true, experiments: true, connections_per_hour: 3, submission_port: 587 },
             scanner: Scanner { address: None, timeout: MINUTE, accept_unscanned: false },
+            loop_guard: LoopGuard {
+                answer: LoopAnswer::Refuse,
+                hop_limit: 30,
+                filters: Vec::new(),
+                refuse_own_address: true,
+            },
             users: Book::default(),
         }
     }

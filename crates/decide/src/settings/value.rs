@@ -3,8 +3,8 @@
 use super::book::{Book, Entry};
 use super::form::Shape;
 use super::{
-    AddressFamily, Check, Host, InvalidRecipients, Mailboxes, Mode, NextHop, NextHops, PasswordHash, PrivateAddresses,
-    Spf, Tls,
+    AddressFamily, Check, Host, InvalidRecipients, LoopAnswer, Mailboxes, Mode, NextHop, NextHops, PasswordHash,
+    PrivateAddresses, Spf, Tls,
 };
 use ipnet::IpNet;
 use mail::{Address, Domain};
@@ -507,6 +507,29 @@ impl Setting for NextHops {
     }
 }
 
+impl Setting for LoopAnswer {
+    const WHAT: &'static str = "refuse, hold or a next hop such as \"192.0.2.9:25\"";
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
+        match string(value) {
+            Some("refuse") => Ok(LoopAnswer::Refuse),
+            Some("hold") => Ok(LoopAnswer::Hold),
+            // A single word is more likely a slip than a host.
+            Some(text) if !text.contains(['.', ':']) => Err(Problem::must_be::<Self>(value)),
+            _ => match NextHop::read(value) {
+                Ok(hop) => Ok(LoopAnswer::Reroute(hop)),
+                Err(_) => Err(Problem::must_be::<Self>(value)),
+            },
+        }
+    }
+    fn show(&self) -> Option<String> {
+        match self {
+            LoopAnswer::Refuse => Some(quoted("refuse")),
+            LoopAnswer::Hold => Some(quoted("hold")),
+            LoopAnswer::Reroute(hop) => hop.show(),
+        }
+    }
+}
+
 /// The parts of `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`.
 const HASH_PARTS: usize = 6;
 
@@ -698,6 +721,10 @@ mod tests {
         check::<PrivateAddresses>("false", "false");
         check::<PrivateAddresses>("[\"10.0.0.0/8\", \"::1\"]", "[\"10.0.0.0/8\", \"::1/128\"]");
         check::<PrivateAddresses>("\"yes\"", &format!("\"yes\": must be {}", PrivateAddresses::WHAT));
+        check::<LoopAnswer>("\"refuse\"", "\"refuse\"");
+        check::<LoopAnswer>("\"hold\"", "\"hold\"");
+        check::<LoopAnswer>("\"192.0.2.9:2525\"", "\"192.0.2.9:2525\"");
+        check::<LoopAnswer>("\"hodl\"", "\"hodl\": must be refuse, hold or a next hop such as \"192.0.2.9:25\"");
         check::<NextHops>("\"mx\"", "\"mx\"");
         check::<NextHops>("\"relay.test\"", "[\"relay.test\"]");
         check::<NextHops>(

@@ -15,6 +15,7 @@ pub(crate) struct Gateway {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) inbound: SocketAddr,
     pub(crate) inbound_v6: SocketAddr,
+    pub(crate) outbound: SocketAddr,
     pub(crate) submission: SocketAddr,
     control: SocketAddr,
     child: Option<Child>,
@@ -73,6 +74,11 @@ impl Gateway {
 
     /// Of a gateway that will not greet the harness.
     pub(crate) async fn start_unprobed(settings: &str) -> Gateway {
+        Gateway::start_knowing(|_| settings.to_owned()).await
+    }
+
+    /// With settings that speak of the gateway's own ports and folder; files may be laid into that beforehand.
+    pub(crate) async fn start_knowing(settings: impl FnOnce(&Gateway) -> String) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         let (inbound, outbound, submission, control) =
             (free("127.0.0.1"), free("127.0.0.1"), free("127.0.0.1"), free("127.0.0.1"));
@@ -81,8 +87,8 @@ impl Gateway {
             "data = \"data\"\nsettings_file = \"settings.toml\"\n[listen]\ninbound = [\"{inbound}\", \"{inbound_v6}\"]\noutbound = [\"{outbound}\"]\nsubmission = [\"{submission}\"]\n[control]\nlisten = \"{control}\"\n"
         );
         std::fs::write(folder.path().join("gatepost.toml"), host).unwrap();
-        std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
-        let mut gateway = Gateway { folder, inbound, inbound_v6, control, submission, child: None };
+        let mut gateway = Gateway { folder, inbound, inbound_v6, outbound, control, submission, child: None };
+        std::fs::write(gateway.path("settings.toml"), settings(&gateway)).unwrap();
         gateway.launch().await;
         gateway
     }
@@ -181,6 +187,12 @@ impl Gateway {
         let mut client = self.client().await;
         let replies = client.send("out.test", from, &[to], content.as_bytes()).await.unwrap();
         replies.last().unwrap().clone()
+    }
+
+    /// One message by the outbound listener: the last reply.
+    pub(crate) async fn send_out(&self, from: &str, to: &[&str], content: &str) -> Reply {
+        let mut client = Client::connect(None, self.outbound).await.unwrap();
+        client.send("inside.test", from, to, content.as_bytes()).await.unwrap().last().unwrap().clone()
     }
 
     /// SIGKILL: nothing of the program gets a chance to tidy up.

@@ -20,14 +20,14 @@ async fn forward(at: SocketAddr, to: SocketAddr) {
 }
 
 /// Settings whose domain corp.test lies at these hops.
-fn settings(hops: &str) -> String {
+fn settings_of(hops: &str) -> String {
     format!("hostname = \"gw.corp.test\"\n[[domain]]\nname = \"corp.test\"\nnext_hops = [{hops}]\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_through_nat_back_here_is_known_by_the_greeting() {
     let nat = free("127.0.0.1");
-    let gateway = Gateway::start(&settings(&format!("\"{nat}\""))).await;
+    let gateway = Gateway::start(&settings_of(&format!("\"{nat}\""))).await;
     forward(nat, gateway.inbound).await;
     assert!(gateway.send("", "u@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
     gateway.wait_queue("nothing is retried", |queue| queue.is_empty()).await;
@@ -41,7 +41,7 @@ async fn a_route_through_nat_back_here_is_known_by_the_greeting() {
 async fn behind_nat_the_mail_waits_for_the_better_host() {
     let (primary, nat) = (free("127.0.0.1"), free("127.0.0.1"));
     let hops = format!("\"{primary}\", {{ host = \"{}\", port = {}, preference = 20 }}", nat.ip(), nat.port());
-    let gateway = Gateway::start(&settings(&hops)).await;
+    let gateway = Gateway::start(&settings_of(&hops)).await;
     forward(nat, gateway.inbound).await;
     assert!(gateway.send("", "u@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
     let queue = gateway.wait_queue("it waits", |queue| queue.len() == 1 && queue[0]["attempts"] == 1).await;
@@ -51,7 +51,7 @@ async fn behind_nat_the_mail_waits_for_the_better_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_backend_returns_is_refused_at_the_first_return() {
     let mut backend = peer("").await;
-    let gateway = Gateway::start(&settings(&format!("\"{}\"", backend.address()))).await;
+    let gateway = Gateway::start(&settings_of(&format!("\"{}\"", backend.address()))).await;
     backend.replace(format!("relay {}", gateway.inbound).parse().unwrap()).await.unwrap();
     assert!(gateway.send("s@out.test", "u@corp.test", "Subject: round\r\n\r\nx").await.is("250"));
     let log = gateway.wait_log(|log| log.contains("ML-LOOP")).await;
@@ -62,10 +62,186 @@ async fn what_the_backend_returns_is_refused_at_the_first_return() {
     gateway.wait_log(|log| log.contains("loop.peer.backend_returns")).await;
 }
 
+/// The log's lines that are alerts of loops.
+fn alerts(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.contains("ALERT:") && line.contains("what: mail loop")).collect()
+}
+
+/// A server that answers by this zone.
+async fn dns(zone: &str) -> sim::dns::Server {
+    let zone = zone.parse().unwrap_or_else(|error| panic!("the zone: {error:?}"));
+    sim::dns::Server::start("127.0.0.1:0".parse().unwrap(), zone).await.unwrap()
+}
+
+/// Every way in which a domain's mail would be handed to this gateway again, each with a domain of its own, and what its
+/// status names.
+const WAYS: &[(&str, &str)] = &[
+    ("mx.test", "MX 10 me.mx.test [127.0.0.1]"),
+    ("a.test", "MX 0 a.test [127.0.0.1]"),
+    ("cname.test", "me.cname.test [127.0.0.1]"),
+    ("wild.test", "anything.wild.test [127.0.0.1]"),
+    ("v6.test", "me.v6.test [::1]"),
+    ("hosts.test", "in.hosts.test"),
+    ("nat.test", "me.nat.test [127.0.0.77]"),
+    ("name.test", "me.mx.test"),
+    ("port.test", "me.mx.test"),
+    ("backup.test", "me.mx.test [127.0.0.1]"),
+    // Not ours by the settings, and DNS leads here.
+    ("foreign.test", "me.mx.test [127.0.0.1]"),
+];
+
+const ZONE: &str = "mx.test MX 10 me.mx.test\nme.mx.test A 127.0.0.1\na.test A 127.0.0.1\n\
+    cname.test MX 10 me.cname.test\nme.cname.test CNAME me.mx.test\n*.wild.test MX 5 anything.wild.test\n\
+    *.wild.test A 127.0.0.1\nv6.test MX 10 me.v6.test\nme.v6.test AAAA ::1\nnat.test MX 10 me.nat.test\n\
+    me.nat.test A 127.0.0.77\nbackup.test MX 10 me.mx.test\nbackup.test MX 20 behind.test\nbehind.test A 127.0.0.1\n\
+    foreign.test MX 10 me.mx.test\nhosts.test MX 10 in.hosts.test\nin.hosts.test A 127.0.0.99\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_leads_back_here_is_known_before_anything_is_dialled() {
+    let dns = dns(ZONE).await;
+    let gateway = Gateway::start_knowing(|gateway| {
+        let hosts = gateway.path("hosts");
+        std::fs::write(&hosts, "127.0.0.1 in.hosts.test\n").unwrap();
+        let mut domains: String = WAYS[..7]
+            .iter()
+            .map(|(domain, _)| format!("[[domain]]\nname = \"{domain}\"\nnext_hops = \"mx\"\n"))
+            .collect();
+        for (domain, hop) in [
+            ("name.test", format!("me.mx.test:{}", gateway.inbound.port())),
+            ("port.test", format!("me.mx.test:{}", gateway.submission.port())),
+            ("backup.test", "mx".to_owned()),
+        ] {
+            domains.push_str(&format!("[[domain]]\nname = \"{domain}\"\nnext_hops = \"{hop}\"\n"));
+        }
+        // Nobody listens at the delivery port: were anything dialled, the mail would wait.
+        format!(
+            "hostname = \"gw.corp.test\"\n[identity]\npublic_addresses = [\"127.0.0.77\"]\n[dns]\nservers = [\"{}\"]\nhosts_file = \"{}\"\n[delivery]\nport = {}\nallow_private_addresses = true\n{domains}",
+            dns.address(),
+            hosts.display(),
+            free("127.0.0.1").port(),
+        )
+    })
+    .await;
+    for (domain, _) in WAYS {
+        let to = if *domain == "wild.test" { "u@deep.wild.test".to_owned() } else { format!("u@{domain}") };
+        let reply = gateway.send_out("", &[&to], "Subject: x\r\n\r\nx").await;
+        assert!(reply.is("250"), "{domain}: {reply}");
+    }
+    gateway.wait_queue("nothing is retried", |queue| queue.is_empty()).await;
+    let log = gateway.wait_log(|log| log.matches("ML-LOOP").count() == WAYS.len()).await;
+    for (domain, named) in WAYS {
+        let to = if *domain == "wild.test" { "u@deep.wild.test".to_owned() } else { format!("u@{domain}") };
+        let line = log.lines().find(|line| line.contains("ML-LOOP") && line.contains(&to));
+        let line = line.unwrap_or_else(|| panic!("{domain}: {log}"));
+        let domain = to.rsplit('@').next().unwrap();
+        assert!(line.contains(&format!("554 5.4.6 [internal] mail loop: {domain} → ")), "{line}");
+        assert!(line.contains(named), "{named}: {line}");
+        assert!(line.contains(&format!("→ this gateway → {domain}")), "{line}");
+        assert!(line.contains("finding: loop.self."), "{line}");
+        assert!(!line.contains(", host: "), "nothing is dialled: {line}");
+    }
+    assert!(!log.contains("ML-TRANSFAIL") && !log.contains("ML-REJECT"), "{log}");
+}
+
+/// One whose relay host is a name that only DNS knows to be ours.
+async fn own_smarthost(dns: &sim::dns::Server, sender: &sim::peer::Peer, answer: &str) -> Gateway {
+    Gateway::start_knowing(|gateway| {
+        format!(
+            "hostname = \"gw.corp.test\"\n[dns]\nservers = [\"{}\"]\nhosts_file = \"\"\n[loop]\nanswer = \"{answer}\"\n\
+             [route.other]\nnext_hops = [\"smart.corp.test:{}\"]\n[[domain]]\nname = \"corp.test\"\nnext_hops = [\"{}\"]\n",
+            dns.address(),
+            gateway.inbound.port(),
+            sender.address()
+        )
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_mail_goes_back_at_once_and_one_alert_names_the_setting() {
+    let (dns, sender) = (dns("smart.corp.test A 127.0.0.1").await, peer("").await);
+    let gateway = own_smarthost(&dns, &sender, "refuse").await;
+    for to in ["a@one.test", "b@two.test"] {
+        assert!(gateway.send_out("s@corp.test", &[to], "Subject: x\r\n\r\nx").await.is("250"));
+    }
+    assert!(sender.wait_received(2, PATIENCE).await);
+    let report = sender.received()[0].text().to_string();
+    assert!(report.contains("Status: 5.4.6"), "{report}");
+    assert!(report.contains("smart.corp.test"), "{report}");
+    gateway.wait_queue("nothing is retried", |queue| queue.is_empty()).await;
+    let log = gateway.wait_log(|log| log.matches("ML-LOOP").count() == 2 && !alerts(log).is_empty()).await;
+    assert_eq!(alerts(&log).len(), 1, "{log}");
+    let alert = alerts(&log)[0];
+    assert!(alert.contains("→ smart.corp.test") && alert.contains("→ this gateway →"), "{alert}");
+    assert!(alert.contains("setting: route.other.next_hops"), "{alert}");
+    assert!(alert.contains("answer: refuse") && alert.contains("finding: loop.self.smarthost"), "{alert}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_mail_waits_and_goes_when_the_cycle_is_broken() {
+    let (dns, sender) = (dns("smart.corp.test A 127.0.0.1").await, peer("").await);
+    let gateway = own_smarthost(&dns, &sender, "hold").await;
+    assert!(gateway.send_out("s@corp.test", &["a@one.test"], "Subject: x\r\n\r\nx").await.is("250"));
+    let queue = gateway.wait_queue("it is held", |queue| queue.len() == 1 && queue[0]["state"] == "held").await;
+    let status = queue[0]["status"].as_str().unwrap();
+    assert!(status.starts_with("451 4.3.0 [internal] message held: mail loop: one.test → smart.corp.test"), "{status}");
+    assert_eq!(queue[0]["finding"]["cause"], "loop.self.smarthost");
+    let log = gateway.wait_log(|log| log.contains("ML-HOLD") && log.contains("ML-LOOP")).await;
+    assert!(log.contains("answer: hold"), "{log}");
+    // Released too early it is held again, not tried again and again.
+    assert_eq!(gateway.run(&["queue", "release", "--all"]).0, 0);
+    gateway.wait_log(|log| log.matches("ML-HOLD").count() == 2).await;
+    gateway.wait_queue("it is held again", |queue| queue.len() == 1 && queue[0]["state"] == "held").await;
+    let provider = sim::peer::Peer::start("127.0.0.1:0".parse().unwrap(), "".parse().unwrap()).await.unwrap();
+    let settings = std::fs::read_to_string(gateway.path("settings.toml")).unwrap();
+    let mended =
+        settings.replace(&format!("smart.corp.test:{}", gateway.inbound.port()), &provider.address().to_string());
+    std::fs::write(gateway.path("mended.toml"), mended).unwrap();
+    let (code, text) = gateway.run(&["settings", "apply", "mended.toml"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(gateway.run(&["queue", "release", "--all"]).0, 0);
+    assert!(provider.wait_received(1, PATIENCE).await);
+    gateway.wait_queue("it is gone", |queue| queue.is_empty()).await;
+    assert!(sender.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_way_takes_what_would_go_round() {
+    let (dns, sender, other) = (dns("smart.corp.test A 127.0.0.1").await, peer("").await, peer("").await);
+    let gateway = own_smarthost(&dns, &sender, &other.address().to_string()).await;
+    assert!(gateway.send_out("s@corp.test", &["a@one.test"], "Subject: x\r\n\r\nx").await.is("250"));
+    assert!(other.wait_received(1, PATIENCE).await);
+    gateway.wait_queue("it is gone", |queue| queue.is_empty()).await;
+    let log = gateway.wait_log(|log| log.contains("ML-DELIVERY")).await;
+    assert!(log.contains("answer: reroute") && log.contains("route: loop.answer: "), "{log}");
+    assert!(sender.received().is_empty());
+}
+
+/// A gateway whose domain lies behind NAT that leads back here, which only the greeting tells.
+async fn behind_nat(answer: &str) -> Gateway {
+    let nat = free("127.0.0.1");
+    let settings = format!("[loop]\nanswer = \"{answer}\"\n");
+    let gateway = Gateway::start(&format!("{}{settings}", settings_of(&format!("\"{nat}\"")))).await;
+    forward(nat, gateway.inbound).await;
+    assert!(gateway.send("s@out.test", "u@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
+    gateway
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_greeting_tells_is_held_or_sent_another_way_as_well() {
+    let held = behind_nat("hold").await;
+    let queue = held.wait_queue("it is held", |queue| queue.len() == 1 && queue[0]["state"] == "held").await;
+    assert_eq!(queue[0]["finding"]["cause"], "loop.self.nat_address");
+    let other = peer("").await;
+    let rerouted = behind_nat(&other.address().to_string()).await;
+    assert!(other.wait_received(1, PATIENCE).await);
+    rerouted.wait_queue("it is gone", |queue| queue.is_empty()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_with_our_trace_for_another_recipient_is_no_loop() {
     let backend = peer("").await;
-    let gateway = Gateway::start(&settings(&format!("\"{}\"", backend.address()))).await;
+    let gateway = Gateway::start(&settings_of(&format!("\"{}\"", backend.address()))).await;
     assert!(gateway.send("s@out.test", "list@corp.test", "Subject: x\r\n\r\nx").await.is("250"));
     assert!(backend.wait_received(1, PATIENCE).await);
     let content = backend.received()[0].text().to_string();

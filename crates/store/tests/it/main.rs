@@ -60,9 +60,11 @@ async fn commit(store: &Store, id: AuditId, length: usize, lanes: &[&str]) -> Re
     for piece in content(id, length).chunks(777) {
         draft.write(piece)?;
     }
-    let deliveries = lanes
-        .iter()
-        .map(|lane| NewDelivery { lane: (*lane).to_owned(), recipients: vec![recipient(&format!("user@{lane}"))] });
+    let deliveries = lanes.iter().map(|lane| NewDelivery {
+        lane: (*lane).to_owned(),
+        recipients: vec![recipient(&format!("user@{lane}"))],
+        ..NewDelivery::default()
+    });
     draft.commit(envelope("ann@corp.test"), deliveries.collect(), Time(1000), vec![event(id, "accept")]).await
 }
 

@@ -91,6 +91,57 @@ async fn a_deferred_delivery_comes_back_with_what_is_left_of_it() {
 }
 
 #[tokio::test]
+async fn what_is_held_waits_for_its_release_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    commit(&store, id(1), 10, &["a.test"]).await.unwrap();
+    let held = |id| Settle {
+        message: id,
+        n: 0,
+        outcome: Outcome::Held {
+            recipients: vec![recipient("left@a.test")],
+            attempts: 1,
+            status: "451 4.3.0 held".into(),
+            extra: serde_json::json!({"why": "loop"}),
+        },
+        events: Vec::new(),
+    };
+    store.settle(held(id(1))).await.unwrap();
+    store.settle(held(id(1))).await.expect("twice does no harm");
+    // One of two is held from the start.
+    let draft = store.draft(id(2));
+    let new = |lane: &str, held: Option<&str>| NewDelivery {
+        lane: lane.to_owned(),
+        recipients: vec![recipient(&format!("user@{lane}"))],
+        held: held.map(str::to_owned),
+        extra: serde_json::json!({"why": lane}),
+    };
+    let deliveries = vec![new("a.test", Some("451 4.3.0 held at once")), new("b.test", None)];
+    let committed = draft.commit(envelope("ann@corp.test"), deliveries, Time(1000), Vec::new()).await.unwrap();
+    assert_eq!(committed.into_deliveries().iter().map(|delivery| delivery.n).collect::<Vec<_>>(), [1]);
+    assert_eq!((store.usage().queued, store.usage().held), (3, 2));
+    assert!(due(&store, "a.test").is_empty());
+    assert_eq!(due(&store, "b.test")[0].extra["why"], "b.test");
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!((store.usage().queued, store.usage().held), (3, 2));
+    let seen = store.list(&Selection { state: Some(State::Held), ..Selection::default() }, 9, None).unwrap();
+    let told: Vec<(&str, &str)> =
+        seen.iter().map(|entry| (entry.status.as_str(), entry.extra["why"].as_str().unwrap())).collect();
+    assert_eq!(told, [("451 4.3.0 held", "loop"), ("451 4.3.0 held at once", "a.test")]);
+    let release = Order {
+        action: Action::Release,
+        selection: Selection::default(),
+        by: "ann".to_owned(),
+        at: Time(1000),
+        dry_run: false,
+    };
+    assert_eq!(store.order(release, |_| ()).await.unwrap(), 2);
+    assert_eq!((due(&store, "a.test").len(), store.usage().held), (2, 0));
+    assert_eq!(due(&store, "a.test")[0].recipients, [recipient("left@a.test")]);
+}
+
+#[tokio::test]
 async fn the_last_delivery_takes_message_and_segment_along() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

@@ -15,11 +15,12 @@ mod self_domain_not_local;
 mod self_hosts_file;
 mod self_mx_loopback;
 mod self_nat_address;
+mod self_next_hop;
 mod self_pseudo_domain;
 mod self_same_hostname;
 mod self_smarthost;
 
-use crate::diagnose::{Case, Experiment, Rule};
+use crate::diagnose::{Answer, Case, Experiment, Rule};
 use mail::dns::{Kind, Question};
 use mail::{Attempt, Carried, Dropped, Finding, Return, Status, Visit, Why};
 use std::net::IpAddr;
@@ -32,6 +33,7 @@ pub(super) const RULES: &[Rule] = &[
     self_mx_loopback::RULE,
     self_pseudo_domain::RULE,
     self_best_mx::RULE,
+    self_next_hop::RULE,
     self_domain_not_local::RULE,
     local_redirect_self::RULE,
     peer_mutual_forward::RULE,
@@ -45,6 +47,15 @@ pub(super) const RULES: &[Rule] = &[
     autoreply::RULE,
     self_same_hostname::RULE,
 ];
+
+/// Whether one of the rules that stand before this one in the list, of the same kind (`loop.self.`, `loop.peer.`), tells
+/// of the case: a general rule has nothing to add to a special one.
+fn is_told(case: &Case<'_>, cause: &str) -> bool {
+    let kind = |cause: &str| cause.rsplit_once('.').map(|(kind, _)| kind.to_owned());
+    let before = RULES.iter().take_while(|rule| rule.cause != cause);
+    let is_special = |rule: &&Rule| kind(rule.cause) == kind(cause) || rule.cause.starts_with("loop.local.");
+    before.filter(is_special).any(|rule| matches!((rule.find)(case), Answer::Found(_)))
+}
 
 /// A loop that was found before anything was dialled.
 fn no_way<'a>(case: &Case<'a>) -> Option<(&'a Attempt, &'a Status)> {

@@ -1,6 +1,6 @@
 //! The server behind takes the message and hands it back.
 
-use super::{after, back, domain_of, listed, place, sent, with_return};
+use super::{after, back, domain_of, is_told, listed, place, sent, with_return};
 use crate::diagnose::{Answer, Case, rule};
 use mail::{Actor, Confidence, Finding, Retry, Via};
 
@@ -21,7 +21,7 @@ fn find(case: &Case<'_>) -> Answer {
     let recipient = &back.recipient;
     let domain = domain_of(recipient);
     let Some(sent) = sent(back) else { return Answer::No };
-    if sent.address != visit.client {
+    if sent.address != visit.client || is_told(case, "loop.peer.backend_returns") {
         return Answer::No;
     }
     let who = if matches!(sent.via, Via::NextHops | Via::Detour) { "Backend" } else { "Next hop" };
@@ -82,6 +82,23 @@ mod tests {
             "loop.peer.backend_returns: Backend 127.0.0.20 accepted the message for u@corp.test and returned it to this \
              gateway after 1 s: u@corp.test is not known there, though ann@corp.test is kept, and its smart-host is this gateway.",
         );
+    }
+
+    #[test]
+    fn one_loop_has_one_finding() {
+        let told = |text: &str| {
+            let found = returned(text).nothing_more().diagnose().findings;
+            found.into_iter().map(|finding| finding.cause.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let facts = "back u@sub.corp.test from 127.0.0.20\nsent 127.0.0.20 127.0.0.20 u@sub.corp.test";
+        assert_eq!(told(facts), "loop.peer.backend_returns");
+        assert_eq!(told(&format!("{facts}\ndelivered-to u@sub.corp.test")), "loop.local.redirect_self");
+        assert_eq!(
+            told(&format!("{facts}\nfailed b [127.0.0.9]: 421 4.4.1 connection refused")),
+            "loop.peer.mutual_fallback"
+        );
+        let parent = "settings\n[[domain]]\nname = \"corp.test\"\nnext_hops = [\"127.0.0.20\"]";
+        assert_eq!(told(&format!("{facts}\n{parent}")), "loop.peer.subdomain_not_accepted");
     }
 
     #[test]

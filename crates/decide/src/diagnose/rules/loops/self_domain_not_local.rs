@@ -1,6 +1,6 @@
 //! DNS leads a domain's mail here, and the settings do not know the domain.
 
-use super::{addresses, listed, no_way, own_host, with_route};
+use super::{addresses, is_told, listed, no_way, own_host, with_route};
 use crate::diagnose::rules::net::{Reflection, reflection};
 use crate::diagnose::{Answer, Case, rule};
 use mail::dns::{Kind, Outcome};
@@ -21,7 +21,9 @@ fn find(case: &Case<'_>) -> Answer {
     let Some((attempt, _)) = no_way(case).filter(|(attempt, _)| attempt.via == Via::Mx && !attempt.local) else {
         return Answer::No;
     };
-    let Some(own) = own_host(attempt) else { return Answer::No };
+    let Some(own) = own_host(attempt).filter(|_| !is_told(case, "loop.self.domain_not_local")) else {
+        return Answer::No;
+    };
     let addresses = match addresses(case, own) {
         Ok(addresses) => addresses,
         Err(asks) => return Answer::Ask(asks),
@@ -73,6 +75,26 @@ mod tests {
             "loop.self.domain_not_local: own.test resolves (no MX, so its own address 127.0.0.2 counts) to this gateway, but \
              own.test is not among its domains ([[domain]]) or aliases, so it would send the mail to itself.",
         );
+    }
+
+    #[test]
+    fn one_loop_has_one_finding() {
+        let told = |text: &str| {
+            let found = crate::diagnose::testing::scene(text).nothing_more().diagnose().findings;
+            found.into_iter().map(|finding| finding.cause.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let own = "to u@auto.test
+             dns auto.test MX: NODATA
+             dns auto.test A: 127.0.0.2
+             dropped auto.test 127.0.0.2 0 own its address
+             no-route 554 5.4.6 mail loop: auto.test";
+        assert_eq!(told(own), "loop.self.domain_not_local");
+        let alias = format!("{own}\nsettings\n[[alias]]\nfrom = \"u@corp.test\"\nto = [\"u@auto.test\"]");
+        assert_eq!(told(&alias), "loop.self.pseudo_domain");
+        let loopback = own.replace("127.0.0.2", "127.0.0.1");
+        assert_eq!(told(&loopback), "loop.self.mx_loopback");
+        let greeted = own.replace("own its address", "own its greeting, which bears this gateway's own token");
+        assert_eq!(told(&greeted), "loop.self.nat_address");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::{listed, no_way, own_host};
 use crate::diagnose::{Answer, Case, rule};
-use crate::settings::{Host, NextHops};
-use mail::{Actor, Confidence, Finding, Retry};
+use crate::settings::NextHops;
+use mail::{Actor, Attempt, Confidence, Finding, Retry, Via};
 use std::net::IpAddr;
 
 rule! {
@@ -18,14 +18,18 @@ rule! {
 }
 
 fn find(case: &Case<'_>) -> Answer {
-    let Some((attempt, _)) = no_way(case).filter(|(attempt, _)| !attempt.local) else { return Answer::No };
+    let by_relay_host = |attempt: &Attempt| !attempt.local && matches!(attempt.via, Via::RelayHost | Via::Nowhere);
+    let Some((attempt, _)) = no_way(case).filter(|(attempt, _)| by_relay_host(attempt)) else { return Answer::No };
     let NextHops::Hops(hops) = &case.settings.other.next_hops else { return Answer::No };
-    let Some(hop) = hops.first() else { return Answer::No };
-    let host = hop.host.to_string();
-    let addresses: Vec<IpAddr> = match (&hop.host, own_host(attempt).and_then(|own| own.address)) {
-        (Host::Addr(address), _) => vec![*address],
-        (Host::Name(_), Some(address)) => vec![address],
-        (Host::Name(_), None) => case.addresses(&host),
+    let own = own_host(attempt);
+    let host = match (own, hops.first()) {
+        (Some(own), _) => own.host.clone(),
+        (None, Some(hop)) => hop.host.to_string(),
+        (None, None) => return Answer::No,
+    };
+    let addresses: Vec<IpAddr> = match (host.parse(), own.and_then(|own| own.address)) {
+        (Ok(address), _) | (Err(_), Some(address)) => vec![address],
+        (Err(_), None) => case.addresses(&host),
     };
     let which = if addresses.is_empty() || addresses.iter().any(|address| address.to_string() == host) {
         host.clone()
