@@ -264,6 +264,7 @@ impl Round {
                 next: now(),
                 status: status::REROUTED.with(text).to_string(),
                 extra: extra.to_value(),
+                cause: extra.cause(&lane),
                 lane: Some(lane),
             },
             Deed::Hold | Deed::Refuse => {
