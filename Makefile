@@ -14,6 +14,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo 'Gatepost listens on 127.0.0.1: 2525 inbound, 2526 outbound, 2587 submission. Ctrl-C ends it.'
 	@echo '  settings   examples/settings.toml'
 	@echo '  what it did    data/maillog, data/events.json'
+	@echo '  the Control Center   http://127.0.0.1:8025/ (the link below makes its first administrator)'
 	@echo '  health, metrics   http://127.0.0.1:8025/healthz  http://127.0.0.1:8025/metrics'
 	@echo '  a message   swaks --server 127.0.0.1:2525 --from you@example.org --to user@corp.test'
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
@@ -73,6 +74,10 @@ hostile: ## Slow, silent, flooding, vanishing clients, header bombs, endless lin
 scenarios: programs ## Scripted DNS, peers and clients: what must happen, happens
 	$(call say,scenarios)
 	@$(TARGET)/debug/sim run --gatepost $(TARGET)/debug/gatepost crates/sim/scenarios/*.toml
+
+browser: programs ## The Control Center in chromium: what people do on its pages, screenshots, accessibility
+	$(call say,browser)
+	@tests/browser/run.py $(TARGET)/debug/gatepost --pictures $(TARGET)/browser
 
 score: programs ## How well the gateway explains failures: all of scenarios/, a table and score.json; SCORE='--jobs 4' for less waiting
 	@$(TARGET)/debug/sim score --gatepost $(TARGET)/debug/gatepost --json $(TARGET)/score.json $(SCORE) scenarios

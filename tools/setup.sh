@@ -1,5 +1,5 @@
 #!/bin/bash
-# Puts in place what the tests need beside Rust: real mail programs to talk to. Idempotent; silent and instant
+# Puts in place what the tests need beside Rust: real mail programs to talk to, and a browser. Idempotent; silent and instant
 # when all is there. Root is needed only when something is missing.
 #
 # Debian lets only one mail server be installed at a time, so Postfix is installed and Exim and OpenSMTPD are
@@ -7,12 +7,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PEERS=target/peers
-RELEASE=1    # raise it when what this script does changes
+RELEASE=2    # raise it when what this script does changes
 MARK=$PEERS/.ready-$RELEASE
+# Outside the repository: a rule book for pages that browsers run (axe-core, MPL-2.0), from npm; never shipped.
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/gatepost-tests
+AXE=axe-core@4.14.1
 
 missing() {
     local tool user
     for tool in postfix:/usr/sbin/postfix smtp-source:/usr/sbin/smtp-source swaks:/usr/bin/swaks \
+                chromium:/usr/bin/chromium chromedriver:/usr/bin/chromedriver \
                 gcc:/usr/bin/gcc python3:/usr/bin/python3 openssl:/usr/bin/openssl ip:/usr/sbin/ip strace:/usr/bin/strace; do
         [ -x "${tool#*:}" ] || command -v "${tool%%:*}" >/dev/null || echo "${tool%%:*}"
     done
@@ -23,6 +27,7 @@ missing() {
     [ -d /usr/libexec/opensmtpd ] && [ -d /var/spool/smtpd ] || echo "mount points for opensmtpd"
     [ -x $PEERS/exim/usr/sbin/exim4 ] || echo exim4
     [ -x $PEERS/opensmtpd/usr/sbin/smtpd ] || echo opensmtpd
+    [ -e "$CACHE/node_modules/axe-core/axe.min.js" ] || echo axe-core
     [ -e $MARK ] || echo "libraries of exim4 and opensmtpd"
 }
 

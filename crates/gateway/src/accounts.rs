@@ -218,7 +218,7 @@ pub(crate) async fn first(
     if !is_first_key(core, key).await {
         return Err(Problem::Failed { what: "The first administrator has been made already.".to_owned() });
     }
-    let made = made(core, name, Role::Full, password).await?;
+    let made = Administrator { signed_in: Some(now()), ..made(core, name, Role::Full, password).await? };
     with_all(core, move |all| {
         if !all.is_empty() {
             return Err(Problem::Failed { what: "The first administrator has been made already.".to_owned() });

@@ -62,6 +62,7 @@ pub(crate) fn page(account: &Account, here: &str, title: &str, body: Markup) -> 
                 label.unseen for="find" { "Find mail: Audit ID, address, domain, IP, subject, status" }
                 input #find type="search" name="q" placeholder="Find mail: ID, address, IP, subject …";
             }
+            a.to-menu href="#menu" { "Menu" }
             details.who {
                 summary { (account.name) }
                 div.drop {

@@ -1,0 +1,138 @@
+"""A browser by WebDriver (W3C) over plain HTTP: chromedriver as a process of this test, no library needed."""
+import base64, json, shutil, subprocess, tempfile, time, urllib.error, urllib.request
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+class Failed(Exception):
+    """A check's reason to fail, for people."""
+
+
+def wait(condition, what, seconds=20):
+    """What condition() gives as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise Failed(f"{what() if callable(what) else what}: not within {seconds} s")
+        time.sleep(0.05)
+    return found
+
+
+class Browser:
+    """One chromium with a fresh profile. `width` and `height` are those of the page."""
+
+    def __init__(self, port):
+        self.profile = tempfile.mkdtemp(prefix="gatepost-browser-")
+        self.driver = subprocess.Popen(["chromedriver", f"--port={port}", "--log-level=OFF"], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.base, self.session = f"http://127.0.0.1:{port}", None
+        wait(self.is_ready, "chromedriver answers")
+        options = {"binary": "/usr/bin/chromium", "args": [
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", f"--user-data-dir={self.profile}"]}
+        made = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": options, "acceptInsecureCerts": True, "goog:loggingPrefs": {"browser": "ALL"}}}})
+        self.session = made["sessionId"]
+        self.pid = int(made["capabilities"].get("goog:processID", 0))
+
+    def is_ready(self):
+        try:
+            return self.ask("GET", "/status")["ready"]
+        except (OSError, Failed):
+            return False
+
+    def ask(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            value = json.load(error)["value"]
+            raise Failed(f"{value.get('error')}: {value.get('message', '').splitlines()[0]}") from None
+
+    def do(self, method, path, body=None):
+        return self.ask(method, f"/session/{self.session}{path}", body)
+
+    def cdp(self, command, **params):
+        return self.do("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
+
+    def go(self, url):
+        self.do("POST", "/url", {"url": url})
+
+    def url(self):
+        return self.do("GET", "/url")
+
+    def js(self, script, *arguments):
+        return self.do("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def js_async(self, script, *arguments):
+        return self.do("POST", "/execute/async", {"script": script, "args": list(arguments)})
+
+    def text(self):
+        return self.js("return document.body.innerText")
+
+    def find(self, css):
+        return self.do("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
+
+    def has(self, css):
+        return bool(self.do("POST", "/elements", {"using": "css selector", "value": css}))
+
+    def type(self, css, text):
+        element = self.find(css)
+        self.do("POST", f"/element/{element}/clear", {})
+        self.do("POST", f"/element/{element}/value", {"text": text})
+
+    def press(self, key):
+        self.do("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": [
+            {"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]}]})
+
+    def click(self, css):
+        self.press_on({ELEMENT: self.find(css)})
+
+    def button(self, words):
+        """Clicks the visible button or link with these words."""
+        xpath = f"//main//*[self::button or self::a or self::summary][normalize-space()='{words}']"
+        for element in self.do("POST", "/elements", {"using": "xpath", "value": xpath}):
+            if self.do("GET", f"/element/{element[ELEMENT]}/displayed"):
+                return self.press_on(element)
+        raise Failed(f"no button {words!r} on {self.url()}: {self.text()[:300]!r}")
+
+    def press_on(self, element):
+        """Clicks; the page that it leads to is there when this returns."""
+        leads = self.js("""arguments[0].scrollIntoView({block: 'center'}); document.documentElement.dataset.old = '1';
+            return arguments[0].matches('a[href], button[type=submit], button:not([type])')""", element)
+        self.do("POST", f"/element/{element[ELEMENT]}/click", {})
+        if leads:
+            wait(lambda: self.js("return !document.documentElement.dataset.old && document.readyState === 'complete'"), "the next page")
+
+    def look(self, width, dark=False, scripts=True):
+        """How the page is shown from now on."""
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.cdp("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}])
+        self.cdp("Emulation.setScriptExecutionDisabled", value=not scripts)
+
+    def picture(self, path, whole=True):
+        size = self.cdp("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000) if whole else 900, "scale": 1}
+        made = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole, clip=clip)
+        path.write_bytes(base64.b64decode(made["data"]))
+
+    def complaints(self):
+        """What the page's console said of errors since this was asked last."""
+        return [entry["message"] for entry in self.do("POST", "/se/log", {"type": "browser"}) if entry["level"] == "SEVERE"]
+
+    def stop(self):
+        try:
+            if self.session:
+                self.do("DELETE", "")
+        except (OSError, Failed):
+            pass
+        self.driver.terminate()
+        try:
+            self.driver.wait(10)
+        except subprocess.TimeoutExpired:
+            self.driver.kill()
+            self.driver.wait(10)
+        shutil.rmtree(self.profile, ignore_errors=True)
