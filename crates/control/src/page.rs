@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod acts;
 pub(crate) mod administrators;
+pub(crate) mod certificates;
 pub(crate) mod dashboard;
 pub(crate) mod first_start;
 pub(crate) mod problem;
@@ -32,6 +33,7 @@ fn pages() -> Routes {
         .merge(administrators::routes())
         .merge(tokens::routes())
         .merge(acts::routes())
+        .merge(certificates::routes())
 }
 
 /// All routes, behind the headers that every answer carries.

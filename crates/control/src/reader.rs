@@ -1,15 +1,17 @@
 //! Reader: all that pages may know. One file for each subject; the gateway implements them over its own data.
 
+pub mod certificates;
 pub mod status;
 
+pub use certificates::{CertificateReader, Note, Shown};
 pub use status::{Health, StatusReader};
 
 use serde::Serialize;
 
 /// All subjects together.
-pub trait Reader: StatusReader {}
+pub trait Reader: StatusReader + CertificateReader {}
 
-impl<T: StatusReader> Reader for T {}
+impl<T: StatusReader + CertificateReader> Reader for T {}
 
 /// Why a question has no answer, or an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

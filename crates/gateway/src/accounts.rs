@@ -51,6 +51,8 @@ pub(crate) struct Accounts {
     first: String,
     /// Where the Control Center answers, such as `http://127.0.0.1:8025`.
     pub(crate) address: OnceLock<String>,
+    /// What the host's file says of it, and whether it speaks TLS.
+    pub(crate) control: OnceLock<(crate::host::Control, bool)>,
     tickets: Mutex<HashMap<String, (String, Time)>>,
     names: Mutex<Tallies<String>>,
     addresses: Mutex<Tallies<IpAddr>>,
@@ -62,6 +64,7 @@ impl Default for Accounts {
         Accounts {
             first: secret(),
             address: OnceLock::new(),
+            control: OnceLock::new(),
             tickets: Mutex::default(),
             names: Mutex::default(),
             addresses: Mutex::default(),

@@ -34,6 +34,8 @@ struct Loaded {
     config: Arc<ServerConfig>,
     /// The certificate's key, in words.
     key: String,
+    /// As it is shown, its own first.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl Certificates {
@@ -61,8 +63,8 @@ impl Certificates {
             _ => self_signed(hostname),
         };
         match (config, before) {
-            (Ok((config, key)), _) => {
-                known.insert(certificate.clone(), Loaded { changed, config: config.clone(), key });
+            (Ok((config, key, chain)), _) => {
+                known.insert(certificate.clone(), Loaded { changed, config: config.clone(), key, chain });
                 Ok(config)
             }
             (Err(_), Some(before)) => Ok(before.config),
@@ -74,6 +76,19 @@ impl Certificates {
     pub(crate) fn key(&self, listener: &Door) -> String {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&listener.certificate).map(|loaded| loaded.key.clone()).unwrap_or_default()
+    }
+}
+
+impl Certificates {
+    /// What is shown for this file; empty if nothing has been yet.
+    pub(crate) fn chain(&self, certificate: &Option<PathBuf>) -> Vec<CertificateDer<'static>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(certificate).map(|loaded| loaded.chain.clone()).unwrap_or_default()
+    }
+
+    /// Why the files as they are now cannot be used, if they cannot.
+    pub(crate) fn trouble(&self, certificate: &Option<PathBuf>, key: &Option<PathBuf>) -> Option<String> {
+        from_files(certificate.as_ref()?, key.as_ref()?).err()
     }
 }
 
@@ -89,8 +104,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A server's configuration, and its key in words.
-type Made = (Arc<ServerConfig>, String);
+/// A server's configuration, its key in words, and its certificates.
+type Made = (Arc<ServerConfig>, String, Vec<CertificateDer<'static>>);
 
 fn from_files(certificate: &PathBuf, key: &PathBuf) -> Result<Made, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
@@ -115,9 +130,9 @@ fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> R
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
+        .with_single_cert(chain.clone(), key)
         .map_err(|error| format!("certificate and key do not fit: {error}"))?;
-    Ok((Arc::new(config), words))
+    Ok((Arc::new(config), words, chain))
 }
 
 /// A peer that the handshake failed with has this long for the rest of its first flight, which says why.

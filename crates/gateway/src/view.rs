@@ -1,6 +1,7 @@
 //! View: what the Control Center sees of this gateway, and the orders that it may give. One file for each subject.
 
 mod accounts;
+mod certificates;
 
 use crate::core::Core;
 use crate::door::{self, Question};

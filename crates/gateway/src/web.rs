@@ -45,6 +45,7 @@ pub(crate) fn serve(core: Arc<Core>, address: SocketAddr, control: host::Control
     }
     // Set once: a gateway opens its control address once.
     let _ = core.accounts.address.set(base(&core, address, tls));
+    let _ = core.accounts.control.set((control.clone(), tls));
     tokio::spawn(accept(core, listener, tls.then_some(control)));
     Ok(())
 }
