@@ -23,7 +23,7 @@ mod right;
 mod testing;
 
 pub use account::{Account, Accounts, Act, Administrator, Change, Entry, Given, Peer, Session, Token, Visitor};
-pub use order::{Done, Order, Orders, Selected};
+pub use order::{Done, Order, Orders, Selected, Work};
 pub use page::status::openapi;
 pub use reader::*;
 pub use right::{May, Open, Right, Role, rights};

@@ -5,8 +5,10 @@ pub(crate) mod acts;
 pub(crate) mod administrators;
 pub(crate) mod certificates;
 pub(crate) mod dashboard;
+pub(crate) mod explain;
 pub(crate) mod first_start;
 pub(crate) mod problem;
+pub(crate) mod queue;
 pub(crate) mod sign_in;
 pub(crate) mod status;
 pub(crate) mod tokens;
@@ -26,6 +28,8 @@ pub(crate) type Routes = OpenApiRouter<Center>;
 fn pages() -> Routes {
     Routes::new()
         .merge(dashboard::routes())
+        .merge(queue::routes())
+        .merge(explain::routes())
         .merge(status::routes())
         .merge(sign_in::routes())
         .merge(first_start::routes())

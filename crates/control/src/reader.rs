@@ -1,17 +1,22 @@
 //! Reader: all that pages may know. One file for each subject; the gateway implements them over its own data.
 
 pub mod certificates;
-pub mod status;
 
 pub use certificates::{CertificateReader, Note, Shown};
+pub mod explain;
+pub mod queue;
+pub mod status;
+
+pub use explain::{ExplainReader, Explained, FindingPage, ReplyPage, StatusPage};
+pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
 pub use status::{Health, StatusReader};
 
 use serde::Serialize;
 
 /// All subjects together.
-pub trait Reader: StatusReader + CertificateReader {}
+pub trait Reader: StatusReader + ExplainReader + QueueReader + CertificateReader {}
 
-impl<T: StatusReader + CertificateReader> Reader for T {}
+impl<T: StatusReader + ExplainReader + QueueReader + CertificateReader> Reader for T {}
 
 /// Why a question has no answer, or an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -3,7 +3,7 @@
 
 use crate::{
     Account, Accounts, Act, Administrator, Center, Change, Done, Entry, Given, Health, Order, Orders, Problem, Role,
-    Session, StatusReader, Token, Visitor,
+    Session, StatusReader, Token, Visitor, Work,
 };
 use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
@@ -13,12 +13,16 @@ use mail::Time;
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
 
+mod explain;
+mod queue;
+
 /// Answers everything; remembers the orders it was given.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) orders: Mutex<Vec<Order>>,
     /// What accounts were changed by.
     pub(crate) changes: Mutex<Vec<Change>>,
+    works: Mutex<Vec<Work>>,
 }
 
 /// The time in this world: 25 November 2026, noon.
@@ -56,6 +60,21 @@ impl Orders for World {
             self.orders.lock().expect("no test panics while it holds the lock").push(order);
         }
         Ok(Done { count: 3, made: None, dry_run })
+    }
+
+    fn begin(&self, by: &Account, order: Order, dry_run: bool) -> u64 {
+        if !dry_run {
+            self.orders.lock().expect("no test panics while it holds the lock").push(order.clone());
+        }
+        let mut works = self.works.lock().expect("no test panics while it holds the lock");
+        let (number, done) = (works.len() as u64 + 1, Some(Done { count: 3, made: None, dry_run }));
+        works.push(Work { number, by: by.name.clone(), order, dry_run, so_far: 3, done, problem: None });
+        number
+    }
+
+    async fn work(&self, number: u64, _: u64) -> Option<Work> {
+        let works = self.works.lock().expect("no test panics while it holds the lock");
+        works.iter().find(|work| work.number == number).cloned()
     }
 }
 

@@ -305,6 +305,7 @@ impl WhichArgs {
             older_than_ms: self.older_than,
             next_hop: self.next_hop,
             cause: self.cause,
+            ..Which::default()
         }
     }
 }

@@ -109,6 +109,8 @@ pub(crate) enum Question {
 #[serde(default)]
 pub(crate) struct Which {
     pub(crate) ids: Vec<AuditId>,
+    /// Single deliveries of messages.
+    pub(crate) keys: Vec<(AuditId, u32)>,
     pub(crate) sender: Option<String>,
     pub(crate) recipient: Option<String>,
     pub(crate) domain: Option<String>,
@@ -120,6 +122,8 @@ pub(crate) struct Which {
     pub(crate) next_hop: Option<String>,
     /// Id of a finding.
     pub(crate) cause: Option<String>,
+    /// What the finding is about.
+    pub(crate) object: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,18 +137,36 @@ pub(crate) enum Deed {
 }
 
 impl Which {
-    fn selection(&self) -> Selection {
+    pub(crate) fn selection(&self, core: &Core) -> Selection {
         Selection {
             ids: self.ids.clone(),
+            keys: self.keys.clone(),
+            lanes: self.lanes(core),
             sender: self.sender.clone(),
             recipient: self.recipient.clone(),
             domain: self.domain.clone(),
             text: self.text.clone(),
             cause: self.cause.clone(),
+            object: self.object.clone(),
             state: self.held.map(|held| if held { State::Held } else { State::Queued }),
-            before: self.older_than_ms.map(|age| Time(now().ms() - i64::try_from(age).unwrap_or(i64::MAX))),
+            before: self
+                .older_than_ms
+                .map(|age| Time(now().ms().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)).max(0))),
             ..Selection::default()
         }
+    }
+
+    /// The spool knows lanes, not next hops: those that lead to the hop.
+    fn lanes(&self, core: &Core) -> Vec<String> {
+        let Some(hop) = &self.next_hop else { return Vec::new() };
+        let in_force = core.in_force();
+        let leads = |lane: &String| deliver::destination_of(&in_force, lane).contains(hop.as_str());
+        let mut lanes: Vec<String> = core.store.lane_counts().into_keys().filter(leads).collect();
+        if lanes.is_empty() {
+            // No lane has this name, and an empty list would be all of them.
+            lanes.push(String::new());
+        }
+        lanes
     }
 }
 
@@ -378,21 +400,16 @@ fn status(core: &Arc<Core>) -> Value {
 }
 
 async fn list(core: &Arc<Core>, which: &Which, limit: usize) -> Result<Vec<QueueEntry>, String> {
-    let (asked, selection, next_hop) = (core.clone(), which.selection(), which.next_hop.clone());
+    let (asked, selection) = (core.clone(), which.selection(core));
     let found = tokio::task::spawn_blocking(move || asked.store.list(&selection, limit, None))
         .await
         .map_err(|error| error.to_string())?;
-    let mut entries = found.map_err(|error| error.to_string())?;
-    if let Some(hop) = next_hop {
-        let in_force = core.in_force();
-        entries.retain(|entry| deliver::destination_of(&in_force, &entry.lane).contains(&hop));
-    }
-    Ok(entries)
+    found.map_err(|error| error.to_string())
 }
 
-fn entry_json(core: &Core, entry: &QueueEntry, whole: bool) -> Value {
-    let down = core.queue.down(&entry.lane);
-    let status = match &down {
+/// Why it is still here: the last attempt's end, or what it waits for.
+pub(crate) fn status_of(core: &Core, entry: &QueueEntry) -> String {
+    match core.queue.down(&entry.lane) {
         _ if deliver::is_paused(&core.in_force(), &entry.lane) => {
             format!("{} (delivery to this domain is paused: queue.paused)", entry.status).trim().to_owned()
         }
@@ -406,7 +423,11 @@ fn entry_json(core: &Core, entry: &QueueEntry, whole: bool) -> Value {
             mail::status::MARKED_DOWN.with(detail).to_string()
         }
         _ => entry.status.clone(),
-    };
+    }
+}
+
+fn entry_json(core: &Core, entry: &QueueEntry, whole: bool) -> Value {
+    let (down, status) = (core.queue.down(&entry.lane), status_of(core, entry));
     let domain = entry.lane.split('>').next().unwrap_or_default();
     let mut line = json!({
         "id": entry.id, "n": entry.n, "sender": entry.sender.to_string(), "recipients": entry.recipients.iter().map(|recipient| recipient.address.to_string()).collect::<Vec<_>>(),
@@ -445,20 +466,8 @@ async fn order(
         Deed::Delete => Action::Delete,
         Deed::Reroute { hop } => return reroute(core, &which, &hop, dry_run, &by, progress).await,
     };
-    // The spool knows lanes, not next hops.
-    let selections = match which.next_hop {
-        None => vec![which.selection()],
-        Some(_) => {
-            let lanes: BTreeSet<String> =
-                list(core, &which, usize::MAX >> 1).await?.into_iter().map(|entry| entry.lane).collect();
-            lanes.into_iter().map(|lane| Selection { lane: Some(lane), ..which.selection() }).collect()
-        }
-    };
-    let mut count = 0;
-    for selection in selections {
-        let order = Order { action: action.clone(), selection, by: by.clone(), at: now(), dry_run };
-        count += carry_out(core, order, &progress).await?;
-    }
+    let order = Order { action, selection: which.selection(core), by: by.clone(), at: now(), dry_run };
+    let count = carry_out(core, order, &progress, 0).await?;
     if !dry_run {
         core.record(core.ids.next(), "order", json!({ "order": name, "which": shown, "by": by, "count": count }));
         block_in_place(|| core.queue.reload(core, reason)).map_err(|error| error.to_string())?;
@@ -466,11 +475,16 @@ async fn order(
     Ok(json!({ "count": count, "dry_run": dry_run }))
 }
 
-async fn carry_out(core: &Arc<Core>, order: Order, progress: &mpsc::UnboundedSender<u64>) -> Result<u64, String> {
+async fn carry_out(
+    core: &Arc<Core>,
+    order: Order,
+    progress: &mpsc::UnboundedSender<u64>,
+    before: u64,
+) -> Result<u64, String> {
     let steps = progress.clone();
     let told = move |done| {
         // Whoever asked may have gone; the order is carried out all the same.
-        let _ = steps.send(done);
+        let _ = steps.send(before + done);
     };
     core.store.order(order, told).await.map_err(|error| error.to_string())
 }
@@ -484,27 +498,49 @@ async fn reroute(
     by: &str,
     progress: mpsc::UnboundedSender<u64>,
 ) -> Result<Value, String> {
-    if hop.contains('>') || hop.chars().any(char::is_whitespace) {
-        return Err(format!("{hop:?} is not a next hop such as mx2.example.test:25 or 192.0.2.5"));
+    let hop = hop.trim();
+    if !hop.is_empty() {
+        check_hop(hop)?;
     }
-    let lanes: BTreeSet<String> =
-        list(core, which, usize::MAX >> 1).await?.into_iter().map(|entry| entry.lane).collect();
+    let selection = which.selection(core);
+    let lanes: BTreeSet<String> = match (which.ids.is_empty() && which.keys.is_empty(), selection.lanes.is_empty()) {
+        (false, _) => list(core, which, usize::MAX >> 1).await?.into_iter().map(|entry| entry.lane).collect(),
+        (true, false) => selection.lanes.iter().cloned().collect(),
+        (true, true) => core.store.lane_counts().into_keys().collect(),
+    };
     let mut count = 0;
     for lane in lanes {
-        let domain = lane.split('>').next().unwrap_or_default();
-        let action = Action::Reroute { lane: format!("{domain}>{hop}") };
-        let selection = Selection { lane: Some(lane.clone()), ..which.selection() };
-        count += carry_out(core, Order { action, selection, by: by.to_owned(), at: now(), dry_run }, &progress).await?;
+        let (domain, detour) = lane.split_once('>').map_or((lane.as_str(), None), |(domain, hop)| (domain, Some(hop)));
+        if hop.is_empty() && detour.is_none() {
+            continue;
+        }
+        let to = if hop.is_empty() { domain.to_owned() } else { format!("{domain}>{hop}") };
+        let selection = Selection { lane: Some(lane.clone()), ..selection.clone() };
+        let order = Order { action: Action::Reroute { lane: to }, selection, by: by.to_owned(), at: now(), dry_run };
+        count += carry_out(core, order, &progress, count).await?;
     }
     if !dry_run {
         core.record(
             core.ids.next(),
             "order",
-            json!({ "order": format!("reroute to {hop}"), "which": json!(which), "by": by, "count": count }),
+            json!({ "order": format!("reroute to {}", if hop.is_empty() { "the way of the settings" } else { hop }), "which": json!(which), "by": by, "count": count }),
         );
         block_in_place(|| core.queue.reload(core, Reason::TryAgain)).map_err(|error| error.to_string())?;
     }
     Ok(json!({ "count": count, "dry_run": dry_run }))
+}
+
+/// Whether a text can be a next hop: a host name or an address, with a port or without.
+pub(crate) fn check_hop(hop: &str) -> Result<(), String> {
+    let wrong = || format!("{hop:?} is not a next hop such as mx2.example.test:25, 192.0.2.5 or [2001:db8::5]:25");
+    let hop = hop.trim();
+    if hop.parse::<std::net::SocketAddr>().is_ok() || hop.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(());
+    }
+    let (name, port) = hop.rsplit_once(':').map_or((hop, "25"), |(name, port)| (name, port));
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let is_name = name.parse::<Domain>().is_ok() && !name.chars().any(|c| c.is_whitespace() || c == '>');
+    if is_name && port > 0 { Ok(()) } else { Err(wrong()) }
 }
 
 async fn route(core: &Arc<Core>, domain: &Domain) -> Value {

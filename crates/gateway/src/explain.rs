@@ -240,7 +240,7 @@ pub(crate) fn explain(text: &str) -> Result<Value, String> {
 }
 
 fn status_page(kind: &mail::status::Kind) -> Value {
-    json!({ "status": kind.with("").to_string(), "stage": kind.stage, "meaning": kind.meaning, "causes": kind.causes, "fix": kind.fix })
+    json!({ "id": kind.id, "status": kind.with("").to_string(), "stage": kind.stage, "meaning": kind.meaning, "causes": kind.causes, "fix": kind.fix })
 }
 
 fn longest_kind(text: &str) -> Option<&'static mail::status::Kind> {

@@ -67,6 +67,11 @@ impl Extra {
         serde_json::from_value(value.clone()).unwrap_or_default()
     }
 
+    /// The finding alone: attempts are long.
+    pub(crate) fn finding_in(value: &Value) -> Option<Finding> {
+        serde_json::from_value(value.get("finding")?.clone()).ok()
+    }
+
     pub(crate) fn to_value(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }

@@ -2,23 +2,27 @@
 
 mod accounts;
 mod certificates;
+mod explain;
+mod queue;
+mod work;
 
 use crate::core::Core;
 use crate::door::{self, Question};
 use crate::sweep;
 use async_trait::async_trait;
-use control::{Account, Center, Done, Health, Order, Orders, Problem, Selected};
+use control::{Account, Center, Done, Health, Order, Orders, Problem, Selected, Work};
 use decide::settings::Mode;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use work::Works;
 
-/// The running gateway, as the pages know it.
-pub(crate) struct View(pub(crate) Arc<Core>);
+/// The running gateway, as the pages know it, and the orders that they began.
+pub(crate) struct View(pub(crate) Arc<Core>, Arc<Works>);
 
 /// What the router stands on.
 pub(crate) fn center(core: &Arc<Core>) -> Center {
-    let view = Arc::new(View(core.clone()));
+    let view = Arc::new(View(core.clone(), Arc::default()));
     Center { reader: view.clone(), orders: view.clone(), accounts: view }
 }
 
@@ -54,18 +58,25 @@ impl View {
     #[allow(dead_code, reason = "for readers that ask what commands ask")]
     /// The same door that commands come in by.
     pub(crate) async fn ask(&self, question: Question) -> Result<Value, Problem> {
-        self.ask_from("Control Center", question).await
+        self.ask_from("Control Center", question, mpsc::unbounded_channel().0).await
     }
 
-    async fn ask_from(&self, place: &str, question: Question) -> Result<Value, Problem> {
-        let (progress, _) = mpsc::unbounded_channel();
+    async fn ask_from(
+        &self,
+        place: &str,
+        question: Question,
+        progress: mpsc::UnboundedSender<u64>,
+    ) -> Result<Value, Problem> {
         door::answer(&self.0, question, place, progress).await.map_err(|what| Problem::Failed { what })
     }
-}
 
-#[async_trait]
-impl Orders for View {
-    async fn order(&self, by: &Account, order: Order, dry_run: bool) -> Result<Done, Problem> {
+    async fn carry_out(
+        &self,
+        by: &Account,
+        order: Order,
+        dry_run: bool,
+        progress: mpsc::UnboundedSender<u64>,
+    ) -> Result<Done, Problem> {
         let place = by.from.clone();
         let by = crate::accounts::who(by);
         let author = by.clone();
@@ -83,7 +94,7 @@ impl Orders for View {
             Order::SettingsApply { text, comment } => Question::SettingsApply { text, author, comment },
             Order::SettingsRollback { version } => Question::SettingsRollback { version, author },
         };
-        let done = self.ask_from(&place, question).await?;
+        let done = self.ask_from(&place, question, progress).await?;
         let made = done
             .get("id")
             .or(done.get("version"))
@@ -92,10 +103,45 @@ impl Orders for View {
     }
 }
 
-fn chosen(which: Selected) -> Result<door::Which, Problem> {
-    let ids = which.ids.iter().map(|id| field("ids", id)).collect::<Result<_, _>>()?;
-    let Selected { sender, recipient, domain, text, held, older_than_ms, next_hop, cause, .. } = which;
-    Ok(door::Which { ids, sender, recipient, domain, text, held, older_than_ms, next_hop, cause })
+#[async_trait]
+impl Orders for View {
+    async fn order(&self, by: &Account, order: Order, dry_run: bool) -> Result<Done, Problem> {
+        self.carry_out(by, order, dry_run, mpsc::unbounded_channel().0).await
+    }
+
+    fn begin(&self, by: &Account, order: Order, dry_run: bool) -> u64 {
+        self.begin_work(by, order, dry_run)
+    }
+
+    async fn work(&self, number: u64, ms: u64) -> Option<Work> {
+        self.1.work(number, ms).await
+    }
+}
+
+pub(crate) fn chosen(which: Selected) -> Result<door::Which, Problem> {
+    let Selected { ids: named, sender, recipient, domain, text, held, older_than_ms, next_hop, cause, object } = which;
+    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    for name in &named {
+        match name.split_once(':') {
+            Some((id, n)) => keys.push((field("ids", id)?, field("ids", n)?)),
+            None => ids.push(field("ids", name)?),
+        }
+    }
+    // All that is given must match: messages beside single deliveries would match nothing.
+    if !keys.is_empty() && !ids.is_empty() {
+        let what = "name either messages or single deliveries (AUDIT-ID:N), not both".to_owned();
+        return Err(Problem::Field { field: "ids".to_owned(), what });
+    }
+    Ok(door::Which { ids, keys, sender, recipient, domain, text, held, older_than_ms, next_hop, cause, object })
+}
+
+pub(crate) fn down(down: crate::queue::Down) -> control::Down {
+    control::Down { since: down.since, until: down.until, last_failure: down.last_failure }
+}
+
+/// A time as answers write it.
+pub(crate) fn time(text: &str) -> Option<mail::Time> {
+    text.parse::<jiff::Timestamp>().ok().map(|time| mail::Time(time.as_millisecond()))
 }
 
 /// What was typed in a field, as what it must be.

@@ -19,7 +19,11 @@ use tokio::sync::oneshot;
 pub struct Selection {
     /// Empty: any message.
     pub ids: Vec<AuditId>,
+    /// These deliveries alone. Empty: any.
+    pub keys: Vec<(AuditId, u32)>,
     pub lane: Option<String>,
+    /// One of these. Empty: any.
+    pub lanes: Vec<String>,
     /// A part of the sender's address; `<>` finds bounces. Case does not matter, here and below.
     pub sender: Option<String>,
     /// A part of a recipient's address.
@@ -65,6 +69,8 @@ pub struct Order {
 
 /// Deliveries changed in one transaction: an order on a million must not keep new mail waiting.
 const CHUNK: usize = 500;
+/// Keys looked for at once: where they must be sorted first, that is not done anew for each chunk.
+const GATHERED: usize = 20_000;
 
 impl Action {
     /// The event's word.
@@ -104,9 +110,13 @@ impl Action {
 impl Selection {
     /// The SQL behind `WHERE`, with its values: everything but the words in recipients, which only [`Selection::fits`]
     /// can tell from the JSON around them (here they are looked for roughly, so that few rows are parsed).
-    fn sql(&self, after: Option<(AuditId, u32)>, states: &[State]) -> (String, Vec<Sql>) {
+    pub(crate) fn sql(&self, after: Option<(AuditId, u32)>, states: &[State]) -> (String, Vec<Sql>) {
         let states: Vec<i64> = states.iter().map(|state| state.to_sql()).collect();
         let mut terms = vec!["state IN (SELECT value FROM json_each(?))"];
+        if !states.contains(&State::Queued.to_sql()) {
+            // In words of the index of what is held.
+            terms.push("state <> 0");
+        }
         let mut values: Vec<Sql> = vec![json!(states).to_string().into()];
         if let Some((id, n)) = after {
             terms.push("(message, n) > (?, ?)");
@@ -120,6 +130,13 @@ impl Selection {
             let ids: Vec<i64> = self.ids.iter().map(|id| id.to_i64()).collect();
             term("message IN (SELECT value FROM json_each(?))", json!(ids).to_string().into());
         }
+        if !self.keys.is_empty() {
+            let keys: Vec<(i64, u32)> = self.keys.iter().map(|(id, n)| (id.to_i64(), *n)).collect();
+            term(
+                "(message, n) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
+                json!(keys).to_string().into(),
+            );
+        }
         if let Some(before) = self.before {
             term("message < ?", AuditId::new(before.ms(), 0, 0).to_i64().into());
         }
@@ -131,6 +148,9 @@ impl Selection {
         }
         if let Some(lane) = &self.lane {
             term("lane = ?", lane.clone().into());
+        }
+        if !self.lanes.is_empty() {
+            term("lane IN (SELECT value FROM json_each(?))", json!(self.lanes).to_string().into());
         }
         let lower = |word: &Option<String>| word.as_ref().map(|word| Sql::from(word.to_lowercase()));
         if let Some(word) = lower(&self.sender) {
@@ -162,7 +182,7 @@ impl Selection {
             })
     }
 
-    fn states(&self, action: Option<&Action>) -> Vec<State> {
+    pub(crate) fn states(&self, action: Option<&Action>) -> Vec<State> {
         [State::Queued, State::Held, State::SetAside]
             .into_iter()
             .filter(|state| self.state.is_none_or(|wanted| wanted == *state))
@@ -181,11 +201,11 @@ struct DeliveryRow {
     status: String,
 }
 
-const COLUMNS: &str = "message, n, lane, sender, recipients, status, state, attempts, next_ms, extra, cause";
+pub(crate) const COLUMNS: &str = "message, n, lane, sender, recipients, status, state, attempts, next_ms, extra, cause";
 
 fn delivery_row(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
     Ok(DeliveryRow {
-        id: AuditId::from_i64(row.get(0)?).unwrap_or(AuditId::new(0, 0, 0)),
+        id: id(row.get(0)?),
         n: row.get(1)?,
         lane: row.get(2)?,
         sender: row.get(3)?,
@@ -204,37 +224,47 @@ pub(crate) fn list(
     let (terms, values) = selection.sql(after, &selection.states(None));
     let mut statement = db.prepare(&format!("SELECT {COLUMNS} FROM delivery WHERE {terms} ORDER BY message, n"))?;
     let mut rows = statement.query(params_from_iter(values))?;
-    let mut message = db.prepare_cached("SELECT received_ms, size FROM message WHERE id = ?")?;
     let mut entries = Vec::new();
     while entries.len() < limit
         && let Some(row) = rows.next()?
     {
-        let found = delivery_row(row)?;
-        if !selection.fits(&found) {
-            continue;
-        }
-        // A damaged message is still listed.
-        let (received, size) = message
-            .query_row([found.id.to_i64()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-            .unwrap_or((found.id.ms(), 0));
-        let extra: String = row.get(9)?;
-        entries.push(QueueEntry {
-            id: found.id,
-            n: found.n,
-            lane: found.lane,
-            sender: found.sender,
-            recipients: found.recipients,
-            state: State::from_sql(row.get(6)?),
-            attempts: row.get(7)?,
-            next: Time(row.get(8)?),
-            status: found.status,
-            cause: row.get(10)?,
-            extra: serde_json::from_str(&extra).unwrap_or(Value::Null),
-            received: Time(received),
-            size: size as u64,
-        });
+        entries.extend(entry(db, row, selection)?);
     }
     Ok(entries)
+}
+
+/// A row of [`COLUMNS`], if it belongs to the selection.
+pub(crate) fn entry(db: &Connection, row: &Row<'_>, selection: &Selection) -> rusqlite::Result<Option<QueueEntry>> {
+    let found = delivery_row(row)?;
+    if !selection.fits(&found) {
+        return Ok(None);
+    }
+    // A damaged message is still listed.
+    let (received, size) = db
+        .prepare_cached("SELECT received_ms, size FROM message WHERE id = ?")?
+        .query_row([found.id.to_i64()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .unwrap_or((found.id.ms(), 0));
+    let extra = serde_json::from_str(row.get_ref(9)?.as_str()?).unwrap_or(Value::Null);
+    Ok(Some(QueueEntry {
+        id: found.id,
+        n: found.n,
+        lane: found.lane,
+        sender: found.sender,
+        recipients: found.recipients,
+        state: State::from_sql(row.get(6)?),
+        attempts: row.get(7)?,
+        next: Time(row.get(8)?),
+        status: found.status,
+        cause: row.get(10)?,
+        extra,
+        received: Time(received),
+        size: size as u64,
+    }))
+}
+
+/// A damaged ID is shown as the first of all.
+pub(crate) fn id(raw: i64) -> AuditId {
+    AuditId::from_i64(raw).unwrap_or(AuditId::new(0, 0, 0))
 }
 
 type Key = (AuditId, u32);
@@ -243,7 +273,10 @@ type Key = (AuditId, u32);
 fn keys(db: &Connection, order: &Order, limit: usize, after: Option<Key>) -> rusqlite::Result<(Vec<Key>, Option<Key>)> {
     let selection = &order.selection;
     let (terms, values) = selection.sql(after, &selection.states(Some(&order.action)));
-    let mut statement = db.prepare(&format!("SELECT {COLUMNS} FROM delivery WHERE {terms} ORDER BY message, n"))?;
+    // Without `extra`, which is long.
+    let sql =
+        format!("SELECT message, n, lane, sender, recipients, status FROM delivery WHERE {terms} ORDER BY message, n");
+    let mut statement = db.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
@@ -261,18 +294,24 @@ fn keys(db: &Connection, order: &Order, limit: usize, after: Option<Key>) -> rus
 /// Carries an order out, a chunk at a time, on a thread of its own. `progress` hears the deliveries done so far.
 pub(crate) fn carry_out(inner: &Arc<Inner>, order: Order, mut progress: impl FnMut(u64)) -> io::Result<u64> {
     let (action, by) = (Arc::new(order.action.clone()), Arc::<str>::from(order.by.as_str()));
+    let mut order = order;
+    if let Some(narrowed) = order.selection.with_lanes(&inner.shared.lanes()) {
+        order.selection = narrowed;
+    }
     let (mut done, mut after) = (0, None);
     loop {
-        let (keys, next) = inner.readers.read(|db| keys(db, &order, CHUNK, after))?;
-        done += if order.dry_run || keys.is_empty() {
-            keys.len() as u64
-        } else {
-            let (reply, answer) = oneshot::channel();
-            let apply = Apply { keys, action: action.clone(), by: by.clone(), at: order.at };
-            inner.send(Request::Apply(apply, reply))?;
-            answer.blocking_recv().unwrap_or_else(|_| Err(closed()))?
-        };
-        progress(done);
+        let (keys, next) = inner.readers.read(|db| keys(db, &order, GATHERED, after))?;
+        for chunk in keys.chunks(CHUNK) {
+            done += if order.dry_run {
+                chunk.len() as u64
+            } else {
+                let (reply, answer) = oneshot::channel();
+                let apply = Apply { keys: chunk.to_vec(), action: action.clone(), by: by.clone(), at: order.at };
+                inner.send(Request::Apply(apply, reply))?;
+                answer.blocking_recv().unwrap_or_else(|_| Err(closed()))?
+            };
+            progress(done);
+        }
         if next.is_none() {
             return Ok(done);
         }

@@ -8,7 +8,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Each entry brings the database from the version of its index to the next. Never change one; add one.
-const SPOOL: &[&str] = &[FIRST, crate::incident::STEP];
+const SPOOL: &[&str] = &[FIRST, crate::incident::STEP, PAGES];
+
+/// For pages of the queue. New mail is in neither: nothing is written for mail that goes straight through.
+const PAGES: &str = "
+    CREATE INDEX delivery_attempts ON delivery (attempts DESC, message, n) WHERE attempts > 0;
+    CREATE INDEX delivery_held ON delivery (message, n) WHERE state <> 0;
+";
 
 const FIRST: &str = "
     CREATE TABLE message (

@@ -10,6 +10,7 @@ use crate::incident::{self, Incident};
 use crate::limits::{Budget, Limits, Room};
 use crate::open::{OpenError, aside, import, open};
 use crate::order::{self, Order, Selection};
+use crate::page::{self, Page, PageOf};
 use crate::queue::{Alert, Delivery, LaneDue, QueueEntry, Settle, Stored, Usage};
 use crate::records::{self, AuditCursor, AuditEntry, AuditFilter, AuditPage, CauseCount, Signal, Stat, Step};
 use crate::refused::{Refused, closed};
@@ -331,6 +332,29 @@ impl Store {
         self.inner.readers.read(incident::causes)
     }
 
+    /// A piece of a selection, in an order of one's choice and within a time: see [`PageOf`].
+    pub fn page(&self, selection: &Selection, of: &PageOf) -> io::Result<Page> {
+        let lanes = self.lane_counts();
+        self.inner.readers.read(|db| page::page(db, selection, of, &lanes))
+    }
+
+    /// How many deliveries lie in each lane, held ones included; from memory.
+    pub fn lane_counts(&self) -> HashMap<String, u64> {
+        self.inner.shared.lanes().clone()
+    }
+
+    /// When each of these lanes is due, as in [`Store::lanes`].
+    pub fn dues(&self, lanes: &[String]) -> io::Result<Vec<Time>> {
+        self.inner.readers.read(|db| {
+            let mut due = db.prepare_cached("SELECT min(next_ms) FROM delivery WHERE lane = ?")?;
+            lanes
+                .iter()
+                .map(|lane| due.query_row([lane], |row| row.get::<_, Option<i64>>(0)))
+                .map(|due| due.map(|due| due.map_or(Time::NEVER, Time)))
+                .collect()
+        })
+    }
+
     /// One message of the queue.
     pub fn message(&self, id: AuditId) -> io::Result<Option<Stored>> {
         let row = self.inner.readers.read(|db| Ok(stored(db, id)))?;
@@ -515,7 +539,7 @@ impl Shared {
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+    pub(crate) fn lanes(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

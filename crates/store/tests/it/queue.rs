@@ -398,3 +398,94 @@ async fn deliveries_are_counted_by_what_they_wait_for() {
     }
     assert_eq!(seen().len(), 0);
 }
+
+/// Pages of two until the end, as audit numbers.
+fn pages(store: &Store, selection: &Selection, sort: store::Sort) -> Vec<(AuditId, u32)> {
+    let mut of = store::PageOf { sort, limit: 2, after: None, time: std::time::Duration::from_secs(60) };
+    let mut all = Vec::new();
+    loop {
+        let page = store.page(selection, &of).unwrap();
+        assert!(page.entries.len() <= 2);
+        all.extend(page.entries.iter().map(|entry| (entry.id, entry.n)));
+        if page.next.is_none() {
+            return all;
+        }
+        of.after = page.next;
+    }
+}
+
+#[tokio::test]
+async fn pages_come_in_the_order_asked_for_each_delivery_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for (n, size, lanes) in [
+        (1, 10, &["a.test"][..]),
+        (2, 40_000, &["b.test", "a.test"]),
+        (3, 90_000, &["b.test", "c.test", "d.test"]),
+        (4, 20_000, &["a.test"]),
+    ] {
+        commit(&store, id(n), size, lanes).await.unwrap();
+    }
+    let reroute = Action::Reroute { lane: "a.test>192.0.2.1".into() };
+    store.order(by(reroute, Selection { ids: vec![id(4)], ..Default::default() }), |_| {}).await.unwrap();
+    for (n, delivery, attempts, next) in [(1, 0, 3, 9000), (2, 1, 7, 8000), (3, 0, 3, 7000)] {
+        let message = id(n);
+        let recipients = store.delivery(message, delivery).unwrap().unwrap().recipients;
+        let outcome = store::Outcome::Later {
+            recipients,
+            attempts,
+            next: Time(id(9).ms() + next),
+            status: "451 4.3.2 later".into(),
+            extra: serde_json::Value::Null,
+            cause: None,
+            lane: None,
+        };
+        store.settle(store::Settle { message, n: delivery, outcome, events: vec![] }).await.unwrap();
+    }
+    let all = Selection::default();
+    let keys = |keys: &[(u16, u32)]| keys.iter().map(|(number, n)| (id(*number), *n)).collect::<Vec<_>>();
+    let oldest = keys(&[(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (4, 0)]);
+    assert_eq!(pages(&store, &all, store::Sort::Oldest), oldest);
+    assert_eq!(pages(&store, &all, store::Sort::Newest), oldest.iter().rev().copied().collect::<Vec<_>>());
+    let next = pages(&store, &all, store::Sort::Next);
+    assert_eq!(next.len(), 7);
+    assert_eq!(next[4..], keys(&[(3, 0), (2, 1), (1, 0)])[..]);
+    assert_eq!(pages(&store, &all, store::Sort::Attempts), keys(&[(2, 1), (1, 0), (3, 0)]));
+    assert_eq!(pages(&store, &all, store::Sort::Largest), keys(&[(3, 0), (3, 1), (3, 2), (2, 0), (2, 1), (4, 0)]));
+    let of_domain = Selection { domain: Some("A.test".into()), ..Default::default() };
+    assert_eq!(pages(&store, &of_domain, store::Sort::Oldest), keys(&[(1, 0), (2, 1), (4, 0)]));
+    assert_eq!(pages(&store, &of_domain, store::Sort::Next), keys(&[(4, 0), (2, 1), (1, 0)]));
+    let nowhere = Selection { domain: Some("z.test".into()), ..Default::default() };
+    assert_eq!(pages(&store, &nowhere, store::Sort::Newest), []);
+    let one = Selection { keys: vec![(id(3), 1)], ..Default::default() };
+    assert_eq!(pages(&store, &one, store::Sort::Largest), keys(&[(3, 1)]));
+    store.order(by(Action::Hold { why: String::new() }, one), |_| {}).await.unwrap();
+    let of_cause = Selection { cause: Some("x".into()), ..Default::default() };
+    assert_eq!(pages(&store, &of_cause, store::Sort::Newest), []);
+    assert_eq!(pages(&store, &Selection { object: Some("y".into()), ..of_cause }, store::Sort::Oldest), []);
+    let held = Selection { state: Some(State::Held), ..Default::default() };
+    assert_eq!(pages(&store, &held, store::Sort::Newest), keys(&[(3, 1)]));
+}
+
+#[tokio::test]
+async fn a_page_whose_time_is_up_says_where_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for n in 1..=200 {
+        commit(&store, id(n), 10, &[if n == 190 { "rare.test" } else { "a.test" }]).await.unwrap();
+    }
+    let rare = Selection { text: Some("rare".into()), ..Default::default() };
+    let mut of = store::PageOf { sort: store::Sort::Oldest, limit: 5, after: None, time: std::time::Duration::ZERO };
+    let mut looks = 0;
+    loop {
+        let page = store.page(&rare, &of).unwrap();
+        looks += 1;
+        if let Some(entry) = page.entries.first() {
+            assert_eq!(entry.id, id(190));
+            break;
+        }
+        assert_eq!(page.looked, 64);
+        of.after = page.next;
+    }
+    assert_eq!(looks, 3);
+}
