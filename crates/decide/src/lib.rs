@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod diagnose;
+pub mod greylist;
 pub mod identity;
 pub mod loops;
 pub mod outcome;

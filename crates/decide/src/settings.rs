@@ -17,6 +17,7 @@ pub use edit::{Edit, edit};
 pub use form::{Key, Shape};
 pub(crate) use value::time_words;
 
+use crate::greylist::Greylisting;
 use ipnet::IpNet;
 use mail::{Address, Domain, Identity, Listener};
 use std::fmt;
@@ -125,6 +126,7 @@ pub struct Door {
     pub require_resolvable_helo: Check,
     pub require_resolvable_sender: Check,
     pub spf: Spf,
+    pub greylisting: Greylisting,
 }
 
 /// What becomes of a client's SPF result.

@@ -3,6 +3,7 @@
 use crate::accounts::Accounts;
 use crate::around::Around;
 use crate::clock::{Ids, now};
+use crate::greylist::Greylist;
 use crate::lists::Lists;
 use crate::log::Log;
 use crate::loops::Guard;
@@ -50,6 +51,7 @@ pub(crate) struct Core {
     /// Since when the content scanner fails.
     pub(crate) scanner_fails: Mutex<Option<Time>>,
     pub(crate) verifier: Verifier,
+    pub(crate) greylist: Greylist,
     pub(crate) listening: Vec<SocketAddr>,
     in_force: RwLock<Arc<InForce>>,
     /// Held by whoever is making the next `in_force`: an older look at the addresses must not replace a newer one.
@@ -79,6 +81,8 @@ impl Core {
         store.keep_free(settings.queue.disk_reserve);
         let ids = Ids::new(scanner, store.last_audit_id());
         let resolver = Resolver::default();
+        // Without its memory it asks strangers to wait once more.
+        let greylist = Greylist::open(&store, now()).unwrap_or_default();
         let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening, loops.learned(), &resolver)));
         Arc::new(Core {
             store,
@@ -97,6 +101,7 @@ impl Core {
             lists: Lists::default(),
             scanner_fails: Mutex::default(),
             verifier: Verifier::default(),
+            greylist,
             listening,
             in_force,
             renewing: Mutex::default(),

@@ -12,6 +12,7 @@ mod denial;
 mod diagnose;
 mod door;
 mod explain;
+mod greylist;
 mod host;
 mod listen;
 mod lists;

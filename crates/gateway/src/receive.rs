@@ -16,6 +16,7 @@ use crate::stream::Stream;
 use crate::verify;
 use crate::visit::{self, ANSWERS_MAX, Diary};
 use decide::accept::{self, RcptVerdict};
+use decide::greylist;
 use decide::loops::Deed;
 use decide::settings::{Door, Mode, Settings, Spf, Tls};
 use decide::spf::is_forged;
@@ -639,9 +640,19 @@ impl Session {
                     .refuse_recipient(status::NO_SUCH_RECIPIENT.reply(recipient.address.to_string()), &recipient);
             }
         }
-        if let Err((kind, reply)) = self.judge_sender(settings).await {
+        // Whoever is shut out by mistake must be able to say so (RFC 5321 4.5.1).
+        let is_postmaster = recipient.address.local().eq_ignore_ascii_case("postmaster");
+        if !is_postmaster && let Err((kind, reply)) = self.judge_sender(settings).await {
             self.refused(&reply, Stage::Rcpt, Some(kind.id), Offer::Recipient(recipient.address.to_string()));
             return self.answer_refused(reply);
+        }
+        // The null sender may be another server's question about a sender of ours; its mail is known by its content.
+        let is_null = self.transaction.as_ref().is_some_and(|transaction| transaction.params.sender.is_null());
+        if !is_null
+            && !is_postmaster
+            && let Err(reply) = self.greylist(settings, &recipient.address).await
+        {
+            return self.refuse_recipient(reply, &recipient);
         }
         let Some(transaction) = &mut self.transaction else { return };
         self.diary.accepted(&recipient.address);
@@ -667,6 +678,35 @@ impl Session {
         }
     }
 
+    /// Whether the client has to come again with mail for this recipient.
+    async fn greylist(&mut self, settings: &Settings, recipient: &mail::Address) -> Result<(), Reply> {
+        let rules = settings.door(self.role).map(|door| &door.greylisting).filter(|rules| !rules.delay.is_zero());
+        let (Some(rules), None, false) = (rules, self.server.user(), settings.is_internal(self.client)) else {
+            return Ok(());
+        };
+        let check = self.spf().await;
+        let Some(transaction) = &self.transaction else { return Ok(()) };
+        let (sender, recipient) = (transaction.params.sender.to_string(), recipient.to_string());
+        let attempt = greylist::Attempt {
+            client: self.client,
+            sender: &sender,
+            recipient: &recipient,
+            spf: check.as_ref(),
+            at: now(),
+        };
+        let judged = self.core.greylist.judge(&self.core, rules, &attempt);
+        let wait_s = judged.wait.map(|wait| wait.as_millis().div_ceil(1000) as u64);
+        if !judged.addresses.is_empty() {
+            self.diary.greylisted(mail::Greylisted {
+                recipient,
+                origin: judged.origin,
+                addresses: judged.addresses,
+                wait_s,
+            });
+        }
+        wait_s.map_or(Ok(()), |wait| Err(status::GREYLISTED.reply(format!("in {wait} seconds"))))
+    }
+
     /// What SPF says of the sender; none: it is not asked.
     async fn spf(&mut self) -> Option<SpfCheck> {
         let evaluation = self.transaction.as_mut()?.spf.as_mut()?;
@@ -686,7 +726,19 @@ impl Session {
     async fn data(&mut self) {
         let origin = self.origin();
         let check = self.spf().await;
-        if let (Some(check), Some(transaction)) = (&check, &mut self.transaction) {
+        if let Some(transaction) = &self.transaction
+            && transaction.params.sender.is_null()
+        {
+            let (in_force, given) = (transaction.in_force.clone(), transaction.given.clone());
+            for recipient in given {
+                if let Err(reply) = self.greylist(&in_force.settings, &recipient).await {
+                    return self.refuse(reply, Stage::Data);
+                }
+            }
+        }
+        if let (Some(check), Some(transaction)) = (&check, &mut self.transaction)
+            && transaction.in_force.settings.door(self.role).is_some_and(|door| door.spf != Spf::Off)
+        {
             transaction.spf_fields = transaction.spf.as_ref().map(|spf| spf.fields(check)).unwrap_or_default();
         }
         let Some(transaction) = &mut self.transaction else {

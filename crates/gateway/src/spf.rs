@@ -56,9 +56,9 @@ pub(crate) struct Evaluation {
     done: Option<SpfCheck>,
 }
 
-/// Whether this listener's clients are judged at all.
+/// Whether anybody wants to know it of this client: the header, or greylisting.
 pub(crate) fn is_wanted(settings: &Settings, listener: Listener, client: IpAddr, user: Option<&str>) -> bool {
-    let asked = settings.door(listener).is_some_and(|door| door.spf != Spf::Off);
+    let asked = settings.door(listener).is_some_and(|door| door.spf != Spf::Off || !door.greylisting.delay.is_zero());
     asked && user.is_none() && !settings.is_internal(client)
 }
 

@@ -25,6 +25,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         gauges(&core);
         expire(&core).await;
         forget(&core);
+        core.greylist.sweep(&core, now());
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = stopping.wait_for(|stop| *stop) => return,

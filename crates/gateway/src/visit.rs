@@ -7,8 +7,8 @@ use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::diagnose;
 use mail::{
-    AuditId, Deal, End, Listener, RcptSaid, Refusal, Reply, Said, ScanWord, Speaker, SpfResult, Stage, Time, Verified,
-    Visit, status,
+    AuditId, Deal, End, Greylisted, Listener, RcptSaid, Refusal, Reply, Said, ScanWord, Speaker, SpfResult, Stage,
+    Time, Verified, Visit, status,
 };
 use serde_json::json;
 use std::collections::VecDeque;
@@ -25,6 +25,7 @@ const RECIPIENTS_MAX: usize = 100;
 const REFUSED_RECIPIENTS_MAX: usize = 20;
 const VERIFIED_MAX: usize = 20;
 const IDS_MAX: usize = 20;
+const GREYLISTED_MAX: usize = 20;
 /// Answers of DNS.
 pub(crate) const ANSWERS_MAX: usize = 40;
 /// The first octets of all that are kept.
@@ -164,6 +165,15 @@ impl Diary {
         self.visit.verified.push(verified);
     }
 
+    /// What greylisting said.
+    pub(crate) fn greylisted(&mut self, greylisted: Greylisted) {
+        if let Some(deal) = self.last()
+            && deal.greylist.len() < GREYLISTED_MAX
+        {
+            deal.greylist.push(greylisted);
+        }
+    }
+
     /// Answers of DNS that counted, as many as there is room for.
     pub(crate) fn looked_up(&mut self, answers: Vec<mail::dns::Answer>) {
         let room = ANSWERS_MAX.saturating_sub(self.visit.dns.len());
@@ -191,6 +201,7 @@ impl Diary {
             || visit.scan.as_ref().is_some_and(|scan| scan.word != ScanWord::Clean || scan.gone_ms.is_some())
             || visit.lists.iter().any(|listing| listing.skipped_s > 0)
             || self.is_blind()
+            || self.is_pool()
             || (in_transaction && !matches!(visit.end, End::Quit))
             || (timed_out && visit.taken == 0)
             || (visit.greeted.is_none() && visit.lasted_ms() > 1000)
@@ -204,6 +215,11 @@ impl Diary {
             !answer.is_known() && (silent || answer.tcp_trouble().is_some())
         };
         self.visit.deals.iter().any(unknown) && self.visit.dns.iter().any(is_ours)
+    }
+
+    /// The same mail comes from one address after the other.
+    fn is_pool(&self) -> bool {
+        self.visit.deals.iter().flat_map(|deal| &deal.greylist).any(|greylisted| greylisted.addresses.len() > 2)
     }
 
     /// Puts the record together.

@@ -39,6 +39,6 @@ pub use stage::Stage;
 pub use status::{EnhancedStatus, Status};
 pub use time::Time;
 pub use visit::{
-    Carried, Deal, End, Fault, Known, ListWord, Listing, Reflected, Refusal, Return, Scan, ScanWord, Storage, Verified,
-    Visit, looks_like_utf16,
+    Carried, Deal, End, Fault, Greylisted, Known, ListWord, Listing, Reflected, Refusal, Return, Scan, ScanWord,
+    Storage, Verified, Visit, looks_like_utf16,
 };

@@ -111,6 +111,23 @@ pub struct Deal {
     /// What SPF says of the sender, if it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spf: Option<Box<SpfCheck>>,
+    /// Recipients for which greylisting was asked, and did not let the client pass as one long known; at most twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub greylist: Vec<Greylisted>,
+}
+
+/// What greylisting said of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greylisted {
+    pub recipient: String,
+    /// What the client counts as: `domain:pool.test`, `192.0.2.0/24`.
+    pub origin: String,
+    /// Addresses from which mail of this sender came for this recipient within hours of its first deferral, in order, with this
+    /// client's.
+    pub addresses: Vec<IpAddr>,
+    /// Seconds that it must still wait; absent: it passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_s: Option<u64>,
 }
 
 /// Why new mail could not be stored.

@@ -3,6 +3,7 @@
 use crate::draft::{Body, Prepared};
 use crate::event::{Encoded, Event};
 use crate::incident;
+use crate::memory::{self, Remembered};
 use crate::order::Action;
 use crate::queue::{Outcome, Settle, State};
 use mail::{AuditId, Recipient, Time};
@@ -23,6 +24,9 @@ pub(crate) enum Lazy {
     },
     /// Outbox rows up to this are in the records.
     Shipped(i64),
+    Remember(Vec<Remembered>),
+    /// What has expired by then, and what is over so many rows.
+    Forget(Time, usize),
 }
 
 /// An order for some deliveries.
@@ -123,6 +127,8 @@ impl<'a> Change<'a> {
                 .prepare_cached("DELETE FROM outbox WHERE seq <= ? AND seq < (SELECT max(seq) FROM outbox)")?
                 .execute([seq])
                 .map(drop),
+            Lazy::Remember(rows) => memory::put(self.db, rows),
+            Lazy::Forget(at, keep) => memory::forget(self.db, *at, *keep),
         }
     }
 

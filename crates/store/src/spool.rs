@@ -8,6 +8,7 @@ use crate::draft::{Draft, Prepared};
 use crate::event::Event;
 use crate::incident::{self, Incident};
 use crate::limits::{Budget, Limits, Room};
+use crate::memory::{self, Remembered};
 use crate::open::{OpenError, aside, import, open};
 use crate::order::{self, Order, Selection};
 use crate::page::{self, Page, PageOf};
@@ -289,6 +290,21 @@ impl Store {
     pub fn record(&self, events: Vec<Event>) {
         // A closing store takes no more events.
         let _ = self.inner.send(Request::Lazy(Lazy::Record(events), None));
+    }
+
+    /// Remembers for a policy. On disk after about 50 ms; the newest row of a key counts.
+    pub fn remember(&self, rows: Vec<Remembered>) {
+        let _ = self.inner.send(Request::Lazy(Lazy::Remember(rows), None));
+    }
+
+    /// Lets go of what has expired, and of what is over so many rows.
+    pub fn forget_remembered(&self, at: Time, keep: usize) {
+        let _ = self.inner.send(Request::Lazy(Lazy::Forget(at, keep), None));
+    }
+
+    /// All that is remembered and has not expired, at most `limit`.
+    pub fn remembered(&self, at: Time, limit: usize) -> io::Result<Vec<Remembered>> {
+        self.inner.readers.read(|db| memory::all(db, at, limit))
     }
 
     /// Carries out an order, or counts with `dry_run`; gives the number of deliveries. Works in chunks between other

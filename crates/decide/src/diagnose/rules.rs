@@ -10,6 +10,7 @@ pub(crate) mod middlebox;
 pub(crate) mod net;
 pub(crate) mod own;
 pub(crate) mod peer;
+pub(crate) mod policy;
 pub(crate) mod rcpt;
 pub(crate) mod route;
 mod said;
@@ -24,13 +25,14 @@ pub(super) const FALLBACKS: &[&str] = &["peer.refused", "peer.deferred", "peer.c
 
 /// Every rule, special before general.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    let families: [&[Rule]; 14] = [
+    let families: [&[Rule]; 15] = [
         loops::RULES,
         middlebox::RULES,
         dns::RULES,
         net::RULES,
         tls::RULES,
         own::RULES,
+        policy::RULES,
         route::RULES,
         env::RULES,
         content::RULES,

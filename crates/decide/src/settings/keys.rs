@@ -358,6 +358,9 @@ impl Door {
         at.key("require_resolvable_sender", &mut self.require_resolvable_sender, "Refuse MAIL FROM domains that have neither MX, A nor AAAA, or a null MX, with 550 5.1.8: no bounce could be returned. A lookup that fails defers.");
         at.key("dnsbl", &mut self.dnsbl, "DNS block lists, such as \"zen.example.org\": clients that one holds are refused at connect with 554 5.7.1. Error codes (127.255.255.0/24) are no listing; a list that fails is left out for a while. Hosts in internal_hosts are exempt.");
         at.key("spf", &mut self.spf, "Whether the sender's domain permits the client (SPF, RFC 7208). \"mark\" writes the result into the header (Authentication-Results, Received-SPF) and the audit trail; \"enforce\" refuses a fail as well, with 550 5.7.23 at RCPT, and defers with 451 4.7.24 while DNS does not answer. Exempt: hosts in internal_hosts, users, mail to postmaster. A server behind that checks SPF itself sees this gateway's address and must not.");
+        at.within("greylisting", &mut self.greylisting.delay, Duration::ZERO..=HOUR, "How long mail from a sender and client that are not known yet must wait: it is deferred with 450 4.7.1 until it comes again after that time; most programs that only send spam never do. 0s: off. A client counts by its network (/24, /64), or by the sender's domain where SPF permits the client, so that large senders may come again from another address. Exempt: hosts in internal_hosts, users, mail to postmaster.");
+        at.within("greylisting_keep", &mut self.greylisting.keep, DAY..=365 * DAY, "How long a sender that came again is remembered, counted from its last mail. Longer than a month, or monthly mail waits each time.");
+        at.within("greylisting_known_after", &mut self.greylisting.known_after, 0..=1000, "After so many senders and recipients that came again, a client's network or domain passes at once. 0: never.");
     }
 }
 
@@ -596,6 +599,7 @@ fn everyone() -> Door {
         require_resolvable_helo: Check::default(),
         require_resolvable_sender: Check::default(),
         spf: Spf::Off,
+        greylisting: Greylisting { delay: Duration::ZERO, keep: 36 * DAY, known_after: 5 },
     }
 }
 

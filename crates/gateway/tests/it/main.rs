@@ -8,6 +8,7 @@ mod behave;
 mod crash;
 mod deliver;
 mod gateway;
+mod greylist;
 mod loops;
 mod operate;
 mod resolve;

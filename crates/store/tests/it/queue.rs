@@ -489,3 +489,32 @@ async fn a_page_whose_time_is_up_says_where_to_go_on() {
     }
     assert_eq!(looks, 3);
 }
+
+#[tokio::test]
+async fn what_is_remembered_lasts_until_its_time_and_within_its_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let row = |key: &str, expires: i64| store::Remembered {
+        key: key.to_owned(),
+        expires: Time(expires),
+        value: format!("{key} {expires}"),
+    };
+    store.remember(vec![row("a", 100), row("b", 200), row("c", 300)]);
+    store.remember(vec![row("a", 400)]);
+    // Rides on the next commit.
+    commit(&store, id(1), 10, &["a.test"]).await.unwrap();
+    drop(store);
+    let store = open(folder.path());
+    let keys = |at: i64, limit: usize| -> Vec<String> {
+        store.remembered(Time(at), limit).unwrap().into_iter().map(|row| row.value).collect()
+    };
+    assert_eq!(keys(0, 9), ["a 400", "c 300", "b 200"]);
+    assert_eq!(keys(250, 9), ["a 400", "c 300"]);
+    assert_eq!(keys(0, 1), ["a 400"]);
+    store.forget_remembered(Time(250), 9);
+    commit(&store, id(2), 10, &["a.test"]).await.unwrap();
+    assert_eq!(keys(0, 9), ["a 400", "c 300"]);
+    store.forget_remembered(Time(250), 1);
+    commit(&store, id(3), 10, &["a.test"]).await.unwrap();
+    assert_eq!(keys(0, 9), ["a 400"]);
+}

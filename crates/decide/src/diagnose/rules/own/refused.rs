@@ -1,7 +1,7 @@
 //! A refusal that a rule of this gateway makes, where nothing more special is known.
 
 use crate::diagnose::{Answer, Case, rule};
-use mail::{Actor, Confidence, Finding, Refusal, Retry, status};
+use mail::{Actor, Confidence, Finding, Refusal, Retry, Severity, status};
 
 rule! {
     /// Refused by a rule of this gateway
@@ -31,10 +31,16 @@ fn find(case: &Case<'_>) -> Answer {
     let found = visit.refusals.iter().rev().find_map(|refusal| Some((refusal, kind(refusal)?)));
     let Some((refusal, kind)) = found else { return Answer::No };
     let reply = &refusal.reply;
+    // Who is new is asked to come again: nothing is wrong.
+    let is_usual = kind.id == status::GREYLISTED.id;
     let whom = refusal.recipient.as_ref().map_or(String::new(), |recipient| format!(" for {recipient}"));
     Finding::new(
         "own.refused",
-        if matches!(kind.code, 535 | 530) { Actor::TheSender } else { Actor::OurSettings },
+        match kind.code {
+            _ if is_usual => Actor::Nobody,
+            535 | 530 => Actor::TheSender,
+            _ => Actor::OurSettings,
+        },
         format!(
             "This gateway's {} listener answered {}{whom} with {} {} ({}): {}",
             visit.listener.name(),
@@ -45,6 +51,7 @@ fn find(case: &Case<'_>) -> Answer {
             kind.meaning
         ),
     )
+    .severity(if is_usual { Severity::Info } else { Severity::Failure })
     .confidence(Confidence::Proven)
     .retry(if reply.is_transient() { Retry::Helps { after_s: None } } else { Retry::AfterFix })
     .evidence(format!("{} at {}: {reply}", refusal.stage, visit.local))
