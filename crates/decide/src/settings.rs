@@ -659,7 +659,7 @@ mod tests {
         check(
             "[listener.inbound]\nconections = 5\nfoo = 1\n[delviery]\n",
             "line 2: listener.inbound.conections = 5 is not a setting (did you mean `connections`?)\n\
-             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from, greeting_delay, require_reverse_name, require_confirmed_reverse_name, require_resolvable_helo, require_resolvable_sender, dnsbl)\n\
+             line 3: listener.inbound.foo = 1 is not a setting (known here: accept_from, connections, connections_per_address, recipients_per_message, messages_per_session, message_size, errors_per_session, tls, certificate, key, proxy_protocol_from, greeting_delay, require_reverse_name, require_confirmed_reverse_name, require_resolvable_helo, require_resolvable_sender, dnsbl, spf, greylisting, greylisting_keep, greylisting_known_after)\n\
              line 4: delviery = {…} is not a setting (did you mean `delivery`?)",
         );
     }
