@@ -176,6 +176,11 @@ pub fn judge(facts: &Facts<'_>) -> Judged {
     Judged::Lines(lines)
 }
 
+/// Whether a test connection may go there: not into our own networks, unless the settings say that mail may.
+pub fn may_be_dialled(settings: &Settings, address: IpAddr) -> bool {
+    crate::route::is_on_the_internet(address) || settings.delivery.allow_private_addresses.allow(address)
+}
+
 /// The worst of them.
 pub fn worst(lines: &[Line]) -> State {
     lines.iter().map(|line| line.state).max().unwrap_or(State::Ok)
@@ -347,7 +352,7 @@ fn absence(answer: &Answer) -> &'static str {
 
 /// Whether mail could come from or go to it: on the Internet, or in a network that the settings declare to be theirs.
 fn is_outside(facts: &Facts<'_>, address: IpAddr) -> bool {
-    crate::route::is_on_the_internet(address) || facts.settings.delivery.allow_private_addresses.allow(address)
+    may_be_dialled(facts.settings, address)
 }
 
 /// The relay hosts by which all other mail leaves, if it does: then theirs is the face that the world sees.

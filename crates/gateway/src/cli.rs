@@ -23,7 +23,7 @@ const NO: u8 = 3;
     name = "gatepost",
     version,
     about = "Gatepost, a messaging gateway that explains itself",
-    after_help = "First steps:\n  gatepost try                          see mail flow on this machine, nothing to set up\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n  gatepost incidents                    what is wrong now, why, and what to do\n  gatepost diagnose user@example.test   the cause, looked for now\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
+    after_help = "First steps:\n  gatepost try                          see mail flow on this machine, nothing to set up\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n  gatepost incidents                    what is wrong now, why, and what to do\n  gatepost diagnose user@example.test   the cause, looked for now\n  gatepost identity                     how this gateway looks from outside\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
 )]
 pub(crate) struct Cli {
     /// The host's file
@@ -106,6 +106,12 @@ enum Command {
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
+    },
+    /// How this gateway looks from outside: names, reverse names, SPF, block lists, port 25, MX, certificates; with what to change
+    Identity {
+        /// A host name to look at before it is saved
+        #[arg(long)]
+        hostname: Option<Domain>,
     },
     /// State of the running gateway
     Status,
@@ -401,6 +407,7 @@ impl Cli {
             Command::Send { to, from, subject, body } => Question::Send { from, to, subject, body, by: author() },
             Command::Admin { command } => admin(command)?,
             Command::Status => Question::Status,
+            Command::Identity { hostname } => Question::Identity { hostname },
         };
         let answer = ask(&host()?, question.clone()).await?;
         if json {
@@ -443,6 +450,7 @@ async fn ask(host: &Host, question: Question) -> Result<Value, String> {
 fn exit(question: &Question, answer: &Value) -> ExitCode {
     let no = match question {
         Question::Route { .. } => answer["verdict"] != "deliver",
+        Question::Identity { .. } => answer["state"] == "problem",
         Question::AuditSearch { .. } => answer.as_array().is_some_and(Vec::is_empty),
         _ => false,
     };

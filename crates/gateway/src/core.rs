@@ -4,6 +4,7 @@ use crate::accounts::Accounts;
 use crate::around::Around;
 use crate::clock::{Ids, now};
 use crate::greylist::Greylist;
+use crate::identity::Desk;
 use crate::lists::Lists;
 use crate::log::Log;
 use crate::loops::Guard;
@@ -14,10 +15,10 @@ use crate::resolve::{Resolver, Servers};
 use crate::tls::{Certificates, Trust};
 use crate::verify::Verifier;
 use decide::settings::Settings;
-use mail::{Address, AuditId, Domain, Identity, Scanner, Time};
+use mail::{Address, AuditId, Domain, Identity, Listener, Scanner, Time};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use store::{Event, Store};
 use tokio::sync::watch;
 
@@ -53,6 +54,9 @@ pub(crate) struct Core {
     pub(crate) verifier: Verifier,
     pub(crate) greylist: Greylist,
     pub(crate) listening: Vec<SocketAddr>,
+    doors: OnceLock<Vec<(Listener, SocketAddr)>>,
+    /// What the gateway looks like from outside.
+    pub(crate) desk: Desk,
     in_force: RwLock<Arc<InForce>>,
     /// Held by whoever is making the next `in_force`: an older look at the addresses must not replace a newer one.
     renewing: Mutex<()>,
@@ -103,6 +107,8 @@ impl Core {
             verifier: Verifier::default(),
             greylist,
             listening,
+            doors: OnceLock::new(),
+            desk: Desk::default(),
             in_force,
             renewing: Mutex::default(),
             stopping: watch::Sender::new(false),
@@ -122,6 +128,17 @@ impl Core {
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         self.resolver.forget();
         self.verifier.forget();
+        self.desk.is_due();
+    }
+
+    /// Where SMTP is spoken; said once, when all listeners are there.
+    pub(crate) fn open_doors(&self, doors: Vec<(Listener, SocketAddr)>) {
+        let _ = self.doors.set(doors);
+    }
+
+    /// Where SMTP is spoken; empty in a command without a running gateway.
+    pub(crate) fn doors(&self) -> &[(Listener, SocketAddr)] {
+        self.doors.get().map_or(&[], Vec::as_slice)
     }
 
     /// Looks again at what this gateway is: its addresses change while it runs, and it meets itself behind others. Whether

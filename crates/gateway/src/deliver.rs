@@ -53,6 +53,8 @@ struct Link {
     verify: bool,
     ca_file: Option<PathBuf>,
     sent: u32,
+    /// Under which settings it was opened: they say from where, as whom, and with what TLS.
+    settings_version: i64,
     /// By what the attempt that uses it found it, and the rule.
     way: (Via, String),
     /// Better hosts of that attempt that failed.
@@ -343,6 +345,9 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
         && let Some(mut dead) = link.take()
     {
         dead.note_unsaid(&mut record, failure);
+    }
+    if link.as_ref().is_some_and(|open| open.is_outdated(&in_force)) {
+        quit(link.take()).await;
     }
     if let Some(open) = link.as_mut().filter(|_| !pending.is_empty()) {
         open.way = (record.via, record.rule.clone());
@@ -655,6 +660,7 @@ async fn open(
         verify: tls == Tls::Verify,
         ca_file: settings.ca_file.clone(),
         sent: 0,
+        settings_version: in_force.version,
         way: (Via::Mx, String::new()),
         failed_before: Vec::new(),
         idle_since: None,
@@ -881,6 +887,12 @@ impl Link {
             Some(why) => self.client.closed(Closed::Unverified(why), now()),
             None => self.client.tls_started(now()),
         }
+    }
+
+    /// Whether other settings are in force, or another name is said in EHLO, than when it was opened.
+    fn is_outdated(&self, in_force: &InForce) -> bool {
+        let peer = SocketAddr::new(self.tried.address, self.tried.port);
+        self.settings_version != in_force.version || self.tried.ehlo != source(in_force, peer).1
     }
 
     /// Sends a message to the pending recipients.

@@ -31,6 +31,10 @@ const QUESTION_MAX: usize = 64 << 20;
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub(crate) enum Question {
     Status,
+    /// How the gateway looks from outside, now; with a name: how it would under that name, before it is saved.
+    Identity {
+        hostname: Option<Domain>,
+    },
     QueueList {
         which: Which,
         limit: usize,
@@ -298,6 +302,9 @@ async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSe
     let plain = |error: std::io::Error| error.to_string();
     match question {
         Question::Status => Ok(status(core)),
+        Question::Identity { hostname } => {
+            serde_json::to_value(crate::identity::check(core, hostname).await).map_err(|error| error.to_string())
+        }
         Question::QueueList { which, limit } => {
             let entries = list(core, &which, limit).await?;
             Ok(entries.iter().map(|entry| entry_json(core, entry, false)).collect())
@@ -395,7 +402,7 @@ fn status(core: &Arc<Core>) -> Value {
     let (usage, in_force) = (core.store.usage(), core.in_force());
     json!({ "hostname": in_force.hostname, "mode": mode(in_force.settings.mode), "settings_version": in_force.version, "queued": usage.queued,
             "held": usage.held, "in_flight": core.queue.in_flight(), "disk_free": usage.disk_free, "disk_reserve": usage.disk_reserve,
-            "listening": core.listening, "addresses": in_force.identity.addresses,
+            "listening": core.listening, "addresses": in_force.identity.addresses, "identity": core.desk.summary(),
             "alerts": core.store.alerts().iter().map(|alert| alert.what.clone()).collect::<Vec<_>>() })
 }
 

@@ -132,6 +132,7 @@ fn tag(kind: &str) -> (&'static str, &'static str) {
         "held" => ("ML-HOLD", "info"),
         "alert" => ("ALERT", "warning"),
         "order" => ("ORDER", "notice"),
+        "identity" => ("IDENTITY", "notice"),
         _ => ("INFO", "info"),
     }
 }

@@ -14,6 +14,7 @@ mod door;
 mod explain;
 mod greylist;
 mod host;
+mod identity;
 mod listen;
 mod lists;
 mod log;

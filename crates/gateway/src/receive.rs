@@ -981,7 +981,7 @@ impl Session {
             Err(unshaken) => {
                 let reply = status::TLS_FAILED.reply(unshaken.error.to_string());
                 self.refused(&reply, Stage::StartTls, None, Offer::Nothing);
-                let own_key = self.core.certificates.key(listener);
+                let own_key = self.core.certificates.key(listener, in_force.hostname.as_str());
                 self.diary.visit.tls_hello = Some(mail::TlsHello { own_key, ..unshaken.overheard.hello });
                 return Err(unshaken.error);
             }

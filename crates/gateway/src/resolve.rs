@@ -127,6 +127,19 @@ impl Resolver {
         self.hosts.names_of(hosts_file, fits)
     }
 
+    /// An answer fresh from the servers, apart from what deliveries ask: nothing is kept, and nothing counts towards a
+    /// server's health. Each is asked twice, the second time without EDNS.
+    pub(crate) async fn ask_apart(&self, servers: &Servers, question: &Question) -> Answer {
+        let servers = servers.at(servers.addresses.clone());
+        let answer = self.in_turn(&servers, question, Way::USUAL).await;
+        match answer.trouble {
+            Some(trouble) if trouble != Trouble::NotAsked => {
+                self.in_turn(&servers, question, Way { edns: None, ..Way::USUAL }).await
+            }
+            _ => answer,
+        }
+    }
+
     /// Forgets all answers: after a change of DNS settings.
     pub(crate) fn forget(&self) {
         lock(&self.cache).clear();

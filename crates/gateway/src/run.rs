@@ -9,7 +9,7 @@ use crate::listen::{self, Census};
 use crate::log::Log;
 use crate::loops::{self, Guard};
 use crate::queue::{Queue, Reason};
-use crate::{sweep, tls, watch, web};
+use crate::{identity, sweep, tls, watch, web};
 use decide::settings::{Settings, Tls};
 use mail::Listener;
 use std::collections::{HashMap, HashSet};
@@ -90,6 +90,7 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     }
     let listening: Vec<SocketAddr> = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
     let core = open(&host, listening)?;
+    core.open_doors(sockets.iter().filter_map(|(role, socket)| Some((*role, socket.local_addr().ok()?))).collect());
     let cycles = core.in_force().settings.loops(&core.in_force().identity);
     if !cycles.is_empty() {
         return Err(format!("the settings lead mail back to this gateway:\n{}", door::complain(&cycles)));
@@ -112,6 +113,7 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     tokio::spawn(Queue::run(core.clone()));
     tokio::spawn(sweep::run(core.clone()));
     tokio::spawn(watch::run(core.clone()));
+    tokio::spawn(identity::run(core.clone()));
     if let Some(file) = host.settings_file.clone() {
         tokio::spawn(follow(core.clone(), file));
     }

@@ -35,6 +35,7 @@ pub(crate) fn answer(question: &Question, answer: &Value) {
         Question::Account { .. } if rows(&answer["secrets"]).is_empty() => println!("done"),
         Question::Account { .. } => rows(&answer["secrets"]).iter().for_each(|secret| println!("{}", text(secret))),
         Question::Status => fields(answer),
+        Question::Identity { .. } => identity(answer),
     }
 }
 
@@ -69,6 +70,32 @@ fn administrators(all: &Value) {
             said("factor", "two steps", "password only")
         );
     }
+}
+
+/// The worst first; what is in order in one line each.
+fn identity(answer: &Value) {
+    use decide::identity::{Line, State};
+    let as_if = if answer["proposed"] == true { " (proposed)" } else { "" };
+    println!("{}{as_if}, looked at from outside at {}", text(&answer["hostname"]), text(&answer["time"]));
+    let mut lines: Vec<Line> = serde_json::from_value(answer["lines"].clone()).unwrap_or_default();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.state));
+    for line in &lines {
+        println!("{:<11}  {:<12}  {}", line.state.name(), line.check.name(), line.sentence);
+        if line.state == State::Ok {
+            continue;
+        }
+        for fact in &line.evidence {
+            println!("{:13}seen  {fact}", "");
+        }
+        for step in &line.fix {
+            println!("{:13}fix   {step}", "");
+        }
+        if let Some(finding) = &line.finding {
+            println!("{:13}page  gatepost explain {}", "", finding.cause);
+        }
+    }
+    let states = [State::Problem, State::Warning, State::NotChecked, State::Note, State::Ok];
+    println!("{}", crate::identity::counts(&lines, &states));
 }
 
 /// `1 delivery`, `2 deliveries`.

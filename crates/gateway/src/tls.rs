@@ -22,10 +22,26 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+/// Files, and host names for which one was made here; beyond that all are made anew.
+const KNOWN_MAX: usize = 100;
+
 /// Server configurations by certificate file, each with the file's time of change when it was read.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
-    known: Mutex<HashMap<Option<PathBuf>, Loaded>>,
+    known: Mutex<HashMap<Which, Loaded>>,
+}
+
+/// A file; or one of our own making, for a host name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Which {
+    File(PathBuf),
+    Own(String),
+}
+
+impl Which {
+    fn of(certificate: &Option<PathBuf>, hostname: &str) -> Which {
+        certificate.clone().map_or_else(|| Which::Own(hostname.to_owned()), Which::File)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +70,8 @@ impl Certificates {
     ) -> Result<Arc<ServerConfig>, String> {
         let changed = certificate.as_ref().and_then(|file| std::fs::metadata(file).ok()?.modified().ok());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.get(certificate).cloned();
+        let which = Which::of(certificate, hostname);
+        let before = known.get(&which).cloned();
         if let Some(loaded) = before.as_ref().filter(|loaded| loaded.changed == changed) {
             return Ok(loaded.config.clone());
         }
@@ -64,7 +81,10 @@ impl Certificates {
         };
         match (config, before) {
             (Ok((config, key, chain)), _) => {
-                known.insert(certificate.clone(), Loaded { changed, config: config.clone(), key, chain });
+                if known.len() >= KNOWN_MAX {
+                    known.clear();
+                }
+                known.insert(which, Loaded { changed, config: config.clone(), key, chain });
                 Ok(config)
             }
             (Err(_), Some(before)) => Ok(before.config),
@@ -73,17 +93,15 @@ impl Certificates {
     }
 
     /// The key of the certificate that a listener shows; empty if it has shown none yet.
-    pub(crate) fn key(&self, listener: &Door) -> String {
+    pub(crate) fn key(&self, listener: &Door, hostname: &str) -> String {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&listener.certificate).map(|loaded| loaded.key.clone()).unwrap_or_default()
+        known.get(&Which::of(&listener.certificate, hostname)).map(|loaded| loaded.key.clone()).unwrap_or_default()
     }
-}
 
-impl Certificates {
     /// What is shown for this file; empty if nothing has been yet.
-    pub(crate) fn chain(&self, certificate: &Option<PathBuf>) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn chain(&self, certificate: &Option<PathBuf>, hostname: &str) -> Vec<CertificateDer<'static>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(certificate).map(|loaded| loaded.chain.clone()).unwrap_or_default()
+        known.get(&Which::of(certificate, hostname)).map(|loaded| loaded.chain.clone()).unwrap_or_default()
     }
 
     /// Why the files as they are now cannot be used, if they cannot.
@@ -387,5 +405,18 @@ mod tests {
         std::fs::write(folder.path().join("cert.pem"), "no certificate").unwrap();
         let third = certificates.server(&settings.inbound, "gw.test").unwrap();
         assert!(Arc::ptr_eq(&second, &third));
+    }
+
+    #[test]
+    fn a_certificate_of_our_own_making_follows_the_host_name() {
+        let settings = Settings::read("").unwrap();
+        let certificates = Certificates::default();
+        let names = |hostname: &str| {
+            certificates.server(&settings.inbound, hostname).unwrap();
+            let chain = certificates.chain(&settings.inbound.certificate, hostname);
+            certificate::facts(&chain[0]).unwrap().names
+        };
+        assert_eq!(names("one.test"), ["one.test"]);
+        assert_eq!(names("two.test"), ["two.test"]);
     }
 }

@@ -49,7 +49,7 @@ impl control::StatusReader for View {
             held: usage.held,
             disk_free: usage.disk_free,
             disk_reserve: usage.disk_reserve,
-            alerts: self.0.store.alerts().into_iter().map(|alert| alert.what).collect(),
+            alerts: self.0.store.alerts().into_iter().map(|alert| alert.what).chain(self.0.desk.alerts()).collect(),
         }
     }
 }

@@ -57,6 +57,7 @@ fn renew(core: &Core) {
     if !came.is_empty() || !went.is_empty() || after.hostname != before.hostname {
         let fields = serde_json::json!({ "came": came, "went": went, "hostname": after.hostname });
         core.record(core.ids.next(), "identity", fields);
+        core.desk.is_due();
     }
 }
 

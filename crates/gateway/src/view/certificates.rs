@@ -49,7 +49,8 @@ fn shown(
     let hostname = in_force.hostname.as_str();
     let file = certificate.as_ref().map(|file| file.display().to_string());
     let mut shown = Shown { listener, tls: tls.to_owned(), file, certificate: None, chain: 0, notes: Vec::new() };
-    let chain = core.certificates.of(certificate, key, hostname).map(|_| core.certificates.chain(certificate));
+    let chain =
+        core.certificates.of(certificate, key, hostname).map(|_| core.certificates.chain(certificate, hostname));
     let chain = match chain {
         Ok(chain) => chain,
         Err(error) => {

@@ -9,6 +9,7 @@ mod crash;
 mod deliver;
 mod gateway;
 mod greylist;
+mod identity;
 mod loops;
 mod operate;
 mod resolve;

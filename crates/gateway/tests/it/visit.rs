@@ -45,8 +45,16 @@ async fn passwords_stand_nowhere() {
     let reply = client.expect("MAIL FROM:<alice@corp.test>", "530").await.unwrap();
     client.quit().await.unwrap();
     let log = gateway.wait_log(|log| log.contains("INFO")).await;
-    let (_, trail) = gateway.run(&["audit", "search", "127.0.0.1", "--json"]);
-    let entries: Vec<serde_json::Value> = serde_json::from_str(&trail).unwrap();
+    // The log is written before the trail.
+    let started = std::time::Instant::now();
+    let entries = loop {
+        let (_, trail) = gateway.run(&["audit", "search", "127.0.0.1", "--json"]);
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&trail).unwrap_or_default();
+        if !entries.is_empty() {
+            break entries;
+        }
+        assert!(started.elapsed() < PATIENCE, "{trail}");
+    };
     let id = entries[0]["id"].as_str().unwrap();
     let (_, shown) = gateway.run(&["audit", "show", id, "--json"]);
     assert!(shown.contains("AUTH PLAIN") && shown.contains("not shown"), "{reply}: {shown}");
