@@ -53,6 +53,8 @@ pub enum Order {
         subject: String,
         body: String,
     },
+    /// A test alert to all whom the settings name.
+    AlertTest,
     /// A whole settings document in TOML, as a new version.
     SettingsApply {
         text: String,
@@ -114,7 +116,7 @@ impl Order {
             Order::Release { .. } => "Release",
             Order::Delete { .. } => "Delete",
             Order::Reroute { .. } => "Reroute",
-            Order::Send { .. } => "Send",
+            Order::Send { .. } | Order::AlertTest => "Send",
             Order::SettingsApply { .. } | Order::SettingsRollback { .. } => "Apply",
         }
     }
@@ -127,7 +129,9 @@ impl Order {
             | Order::Release { which }
             | Order::Delete { which }
             | Order::Reroute { which, .. } => Some(which),
-            Order::Send { .. } | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => None,
+            Order::Send { .. } | Order::AlertTest | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => {
+                None
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 pub(crate) mod account;
 pub(crate) mod acts;
 pub(crate) mod administrators;
+pub(crate) mod alerts;
+pub(crate) mod backup;
 pub(crate) mod certificates;
 pub(crate) mod dashboard;
 pub(crate) mod explain;
@@ -38,6 +40,8 @@ fn pages() -> Routes {
         .merge(tokens::routes())
         .merge(acts::routes())
         .merge(certificates::routes())
+        .merge(alerts::routes())
+        .merge(backup::routes())
 }
 
 /// All routes, behind the headers that every answer carries.

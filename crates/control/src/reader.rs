@@ -1,12 +1,15 @@
 //! Reader: all that pages may know. One file for each subject; the gateway implements them over its own data.
 
+pub mod alerts;
+pub mod backup;
 pub mod certificates;
-
-pub use certificates::{CertificateReader, Note, Shown};
 pub mod explain;
 pub mod queue;
 pub mod status;
 
+pub use alerts::{Alert, AlertReader};
+pub use backup::BackupReader;
+pub use certificates::{CertificateReader, Note, Shown};
 pub use explain::{ExplainReader, Explained, FindingPage, ReplyPage, StatusPage};
 pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
 pub use status::{Health, StatusReader};
@@ -14,9 +17,10 @@ pub use status::{Health, StatusReader};
 use serde::Serialize;
 
 /// All subjects together.
-pub trait Reader: StatusReader + ExplainReader + QueueReader + CertificateReader {}
+pub trait Reader: StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader {}
 
-impl<T: StatusReader + ExplainReader + QueueReader + CertificateReader> Reader for T {}
+impl<T> Reader for T where T: StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader
+{}
 
 /// Why a question has no answer, or an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

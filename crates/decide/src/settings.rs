@@ -65,9 +65,33 @@ pub struct Settings {
     pub scanner: Scanner,
     pub diagnosis: Diagnosis,
     pub loop_guard: LoopGuard,
+    pub alerts: Alerts,
     /// By name.
     pub users: Book<User>,
 }
+
+/// Whom to tell what needs an administrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alerts {
+    pub mail_to: Vec<Address>,
+    pub webhook: Option<WebAddress>,
+    pub about: Vec<AlertKind>,
+    /// Deliveries in the queue beyond which it is one.
+    pub queue: u32,
+}
+
+/// What alerts are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertKind {
+    Incidents,
+    Queue,
+    Disk,
+    Certificates,
+}
+
+/// `https://…` or `http://…`, with a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebAddress(pub String);
 
 /// A machine that runs this gateway besides this one.
 #[derive(Debug, Clone, PartialEq, Eq)]

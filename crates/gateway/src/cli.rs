@@ -113,6 +113,11 @@ enum Command {
         #[arg(long)]
         hostname: Option<Domain>,
     },
+    /// Settings and accounts as one file, and back
+    Backup {
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
     /// State of the running gateway
     Status,
     /// All statuses that the gateway makes itself: meaning, causes, fix
@@ -250,6 +255,21 @@ enum AdminCommand {
         #[arg(long)]
         days: Option<u32>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Write a backup to a new file; the gateway may run
+    Create {
+        file: PathBuf,
+        /// With the audit trail
+        #[arg(long)]
+        records: bool,
+    },
+    /// Check a backup; nothing is changed
+    Check { file: PathBuf },
+    /// Put a backup's settings and accounts in place of those here; the gateway must be stopped
+    Restore { file: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]
@@ -406,6 +426,16 @@ impl Cli {
             Command::Settings { command } => settings(command)?,
             Command::Send { to, from, subject, body } => Question::Send { from, to, subject, body, by: author() },
             Command::Admin { command } => admin(command)?,
+            Command::Backup { command: BackupCommand::Create { file, records } } => {
+                let file = std::path::absolute(&file).map_err(|error| error.to_string())?;
+                Question::Backup { file, records, by: author() }
+            }
+            Command::Backup { command: BackupCommand::Check { file } } => {
+                return backup(store::backup::check(&file, &host()?.data), "is a good backup", json);
+            }
+            Command::Backup { command: BackupCommand::Restore { file } } => {
+                return backup(store::backup::restore(&file, &host()?.data), "is restored; start the gateway", json);
+            }
             Command::Status => Question::Status,
             Command::Identity { hostname } => Question::Identity { hostname },
         };
@@ -528,6 +558,15 @@ fn secret(name: &str) -> Result<String, String> {
     }
     read.map_err(|error| error.to_string())?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn backup(done: std::io::Result<store::backup::Backup>, what: &str, json: bool) -> Result<ExitCode, String> {
+    let backup = done.map_err(|error| error.to_string())?;
+    match json {
+        true => println!("{}", serde_json::json!(backup)),
+        false => println!("{} {what}", show::backup(&serde_json::json!(backup))),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Both files, without touching the store.

@@ -101,6 +101,16 @@ pub(crate) enum Question {
     /// The first start's link, for who has the gateway's own folder.
     FirstStart,
     Administrators,
+    /// A test alert.
+    AlertTest {
+        by: String,
+    },
+    /// Settings and accounts into a file of the gateway's machine.
+    Backup {
+        file: std::path::PathBuf,
+        records: bool,
+        by: String,
+    },
     /// A change of administrators or tokens.
     Account {
         by: String,
@@ -293,6 +303,8 @@ fn act(question: &Question) -> Option<(String, String, Value)> {
             (author, "settings rollback", json!({ "to version": version }))
         }
         Question::Send { by, to, subject, .. } => (by, "test message", json!({ "to": to, "subject": subject })),
+        Question::AlertTest { by } => (by, "test alert", json!({})),
+        Question::Backup { by, records, .. } => (by, "backup", json!({ "with records": records })),
         _ => return None,
     };
     Some((who.clone(), what.to_owned(), fields))
@@ -377,6 +389,12 @@ async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSe
                 Ok(json!({ "link": format!("{base}{path}") }))
             }
         },
+        Question::AlertTest { by } => Ok(json!({ "how": crate::alarms::test(core, &by).await })),
+        Question::Backup { file, records, .. } => block_in_place(|| {
+            let version = env!("CARGO_PKG_VERSION");
+            let made = store::backup::create(core.store.folder(), &file, records, version, now().ms());
+            made.map(|backup| json!(backup)).map_err(|error| format!("{}: {error}", file.display()))
+        }),
         Question::Administrators => {
             accounts::administrators(core).await.map(|all| json!(all)).map_err(|problem| problem.what().to_owned())
         }

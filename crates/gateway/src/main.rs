@@ -1,6 +1,7 @@
 //! `gatepost`: the program. Commands here; each thing it does has its own file.
 
 mod accounts;
+mod alarms;
 mod around;
 mod certificate;
 mod cli;

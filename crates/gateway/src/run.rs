@@ -1,6 +1,7 @@
 //! Run: starts everything in order, serves until told to stop, and stops without cutting a message.
 
 use crate::accounts;
+use crate::alarms;
 use crate::clock::now;
 use crate::core::Core;
 use crate::door;
@@ -114,6 +115,7 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     tokio::spawn(sweep::run(core.clone()));
     tokio::spawn(watch::run(core.clone()));
     tokio::spawn(identity::run(core.clone()));
+    tokio::spawn(alarms::run(core.clone()));
     if let Some(file) = host.settings_file.clone() {
         tokio::spawn(follow(core.clone(), file));
     }

@@ -30,6 +30,8 @@ pub(crate) fn answer(question: &Question, answer: &Value) {
         Question::Send { .. } => {
             println!("accepted as {0}; follow it with `gatepost audit show {0}`", text(&answer["id"]))
         }
+        Question::AlertTest { .. } => println!("{}", text(&answer["how"])),
+        Question::Backup { file, .. } => println!("{}: {}", file.display(), backup(answer)),
         Question::FirstStart => println!("{}", text(&answer["link"])),
         Question::Administrators => administrators(answer),
         Question::Account { .. } if rows(&answer["secrets"]).is_empty() => println!("done"),
@@ -56,6 +58,13 @@ fn fields(value: &Value) {
     for (name, value) in value.as_object().into_iter().flatten() {
         println!("{name:<18} {}", text(value));
     }
+}
+
+/// `2026-11-25T12:00:00Z by gatepost 0.1.0: settings.db, accounts.db`.
+pub(crate) fn backup(backup: &Value) -> String {
+    let names: Vec<String> = rows(&backup["files"]).iter().map(|file| text(&file["name"])).collect();
+    let made = Time(backup["made_ms"].as_i64().unwrap_or_default()).rfc3339();
+    format!("backup of {made} by gatepost {}: {}", text(&backup["version"]), names.join(", "))
 }
 
 fn administrators(all: &Value) {

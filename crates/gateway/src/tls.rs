@@ -301,7 +301,7 @@ impl Trust {
         facts
     }
 
-    fn roots(&self, ca_file: Option<&PathBuf>) -> Arc<RootCertStore> {
+    pub(crate) fn roots(&self, ca_file: Option<&PathBuf>) -> Arc<RootCertStore> {
         let changed = ca_file.and_then(|file| std::fs::metadata(file).ok()?.modified().ok());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(believed) = known.get(&ca_file.cloned()).filter(|believed| believed.changed == changed) {
@@ -332,6 +332,16 @@ pub(crate) fn client() -> Result<Arc<ClientConfig>, String> {
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// TLS that believes only this machine's authorities.
+pub(crate) fn verifying(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(trust.roots(None))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }

@@ -1,7 +1,9 @@
 //! View: what the Control Center sees of this gateway, and the orders that it may give. One file for each subject.
 
 mod accounts;
-mod certificates;
+mod alerts;
+mod backup;
+pub(crate) mod certificates;
 mod explain;
 mod queue;
 mod work;
@@ -90,6 +92,7 @@ impl View {
             Order::Send { to, subject, body } => {
                 Question::Send { from: None, to: field("to", &to)?, subject, body, by: author }
             }
+            Order::AlertTest => Question::AlertTest { by: author },
             Order::SettingsApply { text, .. } if dry_run => Question::SettingsDiff { text },
             Order::SettingsApply { text, comment } => Question::SettingsApply { text, author, comment },
             Order::SettingsRollback { version } => Question::SettingsRollback { version, author },
@@ -98,6 +101,7 @@ impl View {
         let made = done
             .get("id")
             .or(done.get("version"))
+            .or(done.get("how"))
             .map(|made| made.as_str().map_or_else(|| made.to_string(), str::to_owned));
         Ok(Done { count: done["count"].as_u64().unwrap_or(0), made, dry_run })
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-const STEPS: &[&str] = &["
+pub(crate) const STEPS: &[&str] = &["
     CREATE TABLE administrator (
         name    TEXT PRIMARY KEY,
         fields  TEXT NOT NULL             -- JSON

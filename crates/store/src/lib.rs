@@ -9,6 +9,7 @@
 //! - `segments/`: longer content, written and synced before the spool refers to it (see `segment`)
 //! - `records.db`: the audit trail, filled from the spool's outbox (see `records`); if it is lost, no mail is
 //! - `settings.db`: every version of the settings
+//! - `alarms.db`: what administrators were told of
 //! - `accounts.db`: administrators, their sessions, tokens and acts
 //! - `lock`: held by the one process that uses the folder
 //!
@@ -19,6 +20,8 @@
 //! - What fails is refused or tried again, what is damaged is set aside and told; the rest goes on.
 
 mod accounts;
+mod alarms;
+pub mod backup;
 mod change;
 mod content;
 mod disk;
@@ -40,6 +43,7 @@ mod spool;
 mod writer;
 
 pub use accounts::{Accounts, Act, Administrator, Session, Token};
+pub use alarms::{Alarm, Alarms};
 pub use content::{Content, Loaded, Part};
 pub use disk::{Disk, Faults, Operation};
 pub use draft::{Committed, Draft};

@@ -1,6 +1,7 @@
 //! Open: from a folder, whatever state a crash left it in, to a running store. No contents are read.
 
 use crate::accounts::Accounts;
+use crate::alarms::Alarms;
 use crate::change::Lazy;
 use crate::disk::Disk;
 use crate::event::Event;
@@ -98,6 +99,7 @@ pub(crate) fn open(folder: &Path, limits: Limits, disk: Disk) -> Result<Store, O
     };
     let settings = Settings::open(&folder.join("settings.db")).map_err(database("settings.db"))?;
     let accounts = Accounts::open(&folder.join("accounts.db")).map_err(database("accounts.db"))?;
+    let alarms = Alarms::open(&folder.join("alarms.db")).map_err(database("alarms.db"))?;
     let (records, mut alerts) = open_records(folder)?;
     let db = open_spool(&folder.join("spool.db")).map_err(database("spool.db"))?;
     sync_folders(folder).map_err(at(folder, "syncing the folder"))?;
@@ -139,6 +141,7 @@ pub(crate) fn open(folder: &Path, limits: Limits, disk: Disk) -> Result<Store, O
         shelf,
         settings,
         accounts,
+        alarms,
         shared,
         requests: Some(requests),
         own: Some(own),
@@ -156,7 +159,7 @@ fn at(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
     move |error| OpenError::File { path, doing, error }
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
     let file =
         File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path, "creating the lock"))?;

@@ -32,7 +32,7 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::path::Path;
 
-const STEPS: &[&str] = &[
+pub(crate) const STEPS: &[&str] = &[
     "
     CREATE TABLE event (
         seq     INTEGER PRIMARY KEY,

@@ -20,7 +20,7 @@ pub struct Version {
     pub text: String,
 }
 
-const STEPS: &[&str] = &["
+pub(crate) const STEPS: &[&str] = &["
     CREATE TABLE settings (
         number  INTEGER PRIMARY KEY,
         at_ms   INTEGER NOT NULL,

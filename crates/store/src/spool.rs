@@ -1,6 +1,7 @@
 //! Spool: the store as everybody else sees it.
 
 use crate::accounts::Accounts;
+use crate::alarms::Alarms;
 use crate::change::Lazy;
 use crate::content::{Content, Loaded, Part, damaged};
 use crate::disk::Disk;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) audit: Readers,
     pub(crate) settings: Settings,
     pub(crate) accounts: Accounts,
+    pub(crate) alarms: Alarms,
     pub(crate) shared: Arc<Shared>,
     /// `None` only while closing.
     pub(crate) requests: Option<Sender<Request>>,
@@ -380,6 +382,11 @@ impl Store {
     /// Administrators and what belongs to them.
     pub fn accounts(&self) -> &Accounts {
         &self.inner.accounts
+    }
+
+    /// What administrators were told of.
+    pub fn alarms(&self) -> &Alarms {
+        &self.inner.alarms
     }
 
     /// The newest settings.

@@ -294,6 +294,12 @@ impl Settings {
             at.key("filters", &mut self.loop_guard.filters, "Networks of content filters, archives or other appliances that get mail from this gateway and hand it back: the first return of each message from there is no loop, and it goes to the domain's next hops other than the filter.");
             at.key("refuse_own_address", &mut self.loop_guard.refuse_own_address, "Refuse connections to the inbound listener that come from an address of this gateway itself: it is talking to itself. Set it to false if other programs on this machine, or machines behind the same NAT address, send mail to that listener.");
         });
+        at.table("alerts", |at| {
+            at.key("mail_to", &mut self.alerts.mail_to, "Who is written to when something needs an administrator: once when it begins, once when it is over. Better not at a domain whose mail this gateway carries: that mail may be what is stuck.");
+            at.key("webhook", &mut self.alerts.webhook, "Where the same is posted as JSON: a chat, a pager. https is verified against this machine's authorities.");
+            at.key("about", &mut self.alerts.about, "What alerts are about: \"incidents\" are causes for which mail waits, \"queue\" is a queue longer than alerts.queue, \"disk\" is less room than queue.disk_reserve, \"certificates\" are own ones that end within three weeks or cannot be used.");
+            at.within("queue", &mut self.alerts.queue, 1..=100_000_000, "Deliveries in the queue beyond which there is an alert.");
+        });
         at.list("user", &mut self.users, User::keys);
     }
 }
@@ -640,6 +646,12 @@ impl Default for Settings {
                 hop_limit: 30,
                 filters: Vec::new(),
                 refuse_own_address: true,
+            },
+            alerts: Alerts {
+                mail_to: Vec::new(),
+                webhook: None,
+                about: vec![AlertKind::Incidents, AlertKind::Queue, AlertKind::Disk, AlertKind::Certificates],
+                queue: 5000,
             },
             users: Book::default(),
         }

@@ -3,8 +3,8 @@
 use super::book::{Book, Entry};
 use super::form::Shape;
 use super::{
-    AddressFamily, Check, Host, InvalidRecipients, LoopAnswer, Mailboxes, Mode, NextHop, NextHops, PasswordHash,
-    PrivateAddresses, Spf, Tls,
+    AddressFamily, AlertKind, Check, Host, InvalidRecipients, LoopAnswer, Mailboxes, Mode, NextHop, NextHops,
+    PasswordHash, PrivateAddresses, Spf, Tls, WebAddress,
 };
 use ipnet::IpNet;
 use mail::{Address, Domain};
@@ -552,6 +552,27 @@ impl Setting for PasswordHash {
     }
 }
 
+impl Setting for WebAddress {
+    const WHAT: &'static str =
+        "an address that begins with https:// or http:// and has a host, such as \"https://chat.corp.test/hook\"";
+    /// Whoever knows it can send to it.
+    const SECRET: bool = true;
+    fn shape() -> Shape {
+        Shape::Text
+    }
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Problem>> {
+        text(value, |text| {
+            let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"))?;
+            let host = rest.split(['/', '?']).next().unwrap_or_default();
+            let good = !host.is_empty() && !host.contains('@') && text.bytes().all(|byte| byte.is_ascii_graphic());
+            good.then(|| WebAddress(text.to_owned()))
+        })
+    }
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.0))
+    }
+}
+
 /// Absent, or an empty text: none.
 impl<T: Setting> Setting for Option<T> {
     const WHAT: &'static str = T::WHAT;
@@ -637,6 +658,16 @@ impl<T: Choice> Setting for T {
 impl Choice for Spf {
     const WHAT: &'static str = "off, mark or enforce";
     const WORDS: &'static [(&'static str, Self)] = &[("off", Spf::Off), ("mark", Spf::Mark), ("enforce", Spf::Enforce)];
+}
+
+impl Choice for AlertKind {
+    const WHAT: &'static str = "incidents, queue, disk or certificates";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("incidents", AlertKind::Incidents),
+        ("queue", AlertKind::Queue),
+        ("disk", AlertKind::Disk),
+        ("certificates", AlertKind::Certificates),
+    ];
 }
 
 impl Choice for Mode {
@@ -742,6 +773,15 @@ mod tests {
             "{ host = \"a.test\", prot = 1, preference = -1 }",
             "{…}: its preference must be 0 to 65535 | {…}: `prot` is not a setting of a next hop",
         );
+    }
+
+    #[test]
+    fn a_web_address_has_a_scheme_and_a_host() {
+        check::<WebAddress>("\"https://a.test/x?y=1\"", "\"https://a.test/x?y=1\"");
+        for wrong in ["ftp://a.test/", "https://", "https:///x", "https://u:p@a.test/", "https://a.test/ x", "a.test"] {
+            let text = format!("\"{wrong}\"");
+            check::<WebAddress>(&text, &format!("{text}: must be {}", WebAddress::WHAT));
+        }
     }
 
     #[test]

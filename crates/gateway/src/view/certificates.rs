@@ -21,7 +21,7 @@ impl CertificateReader for View {
     }
 }
 
-fn all(core: &Core) -> Vec<Shown> {
+pub(crate) fn all(core: &Core) -> Vec<Shown> {
     let in_force = core.in_force();
     let mut all = Vec::new();
     for listener in [Listener::Inbound, Listener::Outbound, Listener::Submission] {

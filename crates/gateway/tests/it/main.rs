@@ -4,6 +4,7 @@
 
 mod accept;
 mod accounts;
+mod alarms;
 mod behave;
 mod crash;
 mod deliver;

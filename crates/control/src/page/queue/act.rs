@@ -187,7 +187,9 @@ fn effect(order: &Order, count: u64) -> String {
                 "{some} will go by {hop} instead of the way that the settings say, and be tried now. New mail is not concerned."
             )
         }
-        Order::Send { .. } | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => String::new(),
+        Order::Send { .. } | Order::AlertTest | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => {
+            String::new()
+        }
     }
 }
 
@@ -230,7 +232,7 @@ fn ended(work: &Work, count: u64) -> Markup {
         Order::Delete { .. } => "deleted",
         Order::Reroute { hop, .. } if hop.is_empty() => "back on the way of the settings",
         Order::Reroute { .. } => "rerouted",
-        Order::Send { .. } | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => "done",
+        Order::Send { .. } | Order::AlertTest | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => "done",
     };
     let verb = if count == 1 { "is" } else { "are" };
     html! {
@@ -274,7 +276,9 @@ fn reverse(order: &Order) -> Reverse {
         Order::Reroute { .. } => Reverse::No("To take it back, reroute them again."),
         Order::Retry { .. } => Reverse::No("There is nothing to undo: the timetable has not changed."),
         Order::Delete { .. } => Reverse::No("A deletion cannot be undone."),
-        Order::Send { .. } | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => Reverse::No(""),
+        Order::Send { .. } | Order::AlertTest | Order::SettingsApply { .. } | Order::SettingsRollback { .. } => {
+            Reverse::No("")
+        }
     }
 }
 
