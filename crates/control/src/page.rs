@@ -4,11 +4,13 @@ pub(crate) mod account;
 pub(crate) mod acts;
 pub(crate) mod administrators;
 pub(crate) mod alerts;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod certificates;
 pub(crate) mod dashboard;
 pub(crate) mod explain;
 pub(crate) mod first_start;
+pub(crate) mod message;
 pub(crate) mod problem;
 pub(crate) mod queue;
 pub(crate) mod sign_in;
@@ -29,9 +31,11 @@ pub(crate) type Routes = OpenApiRouter<Center>;
 /// Each page's routes. Add a line.
 fn pages() -> Routes {
     Routes::new()
+        .merge(audit::routes())
         .merge(dashboard::routes())
         .merge(queue::routes())
         .merge(explain::routes())
+        .merge(message::routes())
         .merge(status::routes())
         .merge(sign_in::routes())
         .merge(first_start::routes())

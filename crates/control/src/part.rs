@@ -5,6 +5,7 @@
 pub(crate) mod chart;
 pub(crate) mod finding;
 pub(crate) mod form;
+pub(crate) mod live;
 pub(crate) mod markdown;
 pub(crate) mod qr;
 pub(crate) mod shell;

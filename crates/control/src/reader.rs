@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod explain;
 pub mod queue;
 pub mod status;
+pub mod trail;
 
 pub use alerts::{Alert, AlertReader};
 pub use backup::BackupReader;
@@ -13,14 +14,22 @@ pub use certificates::{CertificateReader, Note, Shown};
 pub use explain::{ExplainReader, Explained, FindingPage, ReplyPage, StatusPage};
 pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
 pub use status::{Health, StatusReader};
+pub use trail::{
+    AuditFilter, AuditPage, AuditRow, Happening, Inside, LISTENERS, Message, OUTCOMES, Part, TrailReader, Waiting,
+};
 
 use serde::Serialize;
 
 /// All subjects together.
-pub trait Reader: StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader {}
+pub trait Reader:
+    StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader + TrailReader
+{
+}
 
-impl<T> Reader for T where T: StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader
-{}
+impl<T: StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader + TrailReader>
+    Reader for T
+{
+}
 
 /// Why a question has no answer, or an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]

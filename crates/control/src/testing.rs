@@ -15,6 +15,7 @@ use tower::ServiceExt;
 
 mod explain;
 mod queue;
+mod trail;
 
 /// Answers everything; remembers the orders it was given.
 #[derive(Debug, Default)]

@@ -6,6 +6,8 @@ mod backup;
 pub(crate) mod certificates;
 mod explain;
 mod queue;
+mod structure;
+mod trail;
 mod work;
 
 use crate::core::Core;

@@ -19,7 +19,7 @@ pub use facts::{CauseCount, Stat, Step};
 pub use search::{AuditCursor, AuditEntry, AuditFilter, AuditPage};
 
 pub(crate) use facts::{causes, stats};
-pub(crate) use search::{page, search};
+pub(crate) use search::{find, page, search};
 pub(crate) use shipper::{Shipper, Signal};
 
 use crate::event::Event;

@@ -439,6 +439,12 @@ impl Store {
         }
     }
 
+    /// What the trail knows of one Audit ID, as a row of lists.
+    pub fn audit_entry(&self, id: AuditId) -> io::Result<Option<AuditEntry>> {
+        self.inner.shared.signal.catch_up(CATCH_UP_PAGE);
+        self.inner.audit.read(|db| records::find(db, id).optional())
+    }
+
     /// How often what happened, from the step that holds `from` to `until`, in order of time.
     pub fn stats(&self, from: Time, until: Time, step: Step) -> io::Result<Vec<Stat>> {
         self.inner.audit.read(|db| records::stats(db, from, until, step))

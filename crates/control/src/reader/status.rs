@@ -6,6 +6,7 @@ use serde::Serialize;
 
 #[async_trait]
 pub trait StatusReader: Send + Sync + 'static {
+    /// The gateway's clock.
     fn now(&self) -> Time;
     /// Metrics in Prometheus' text form.
     fn metrics(&self) -> String;

@@ -111,7 +111,7 @@ impl Class {
             Class::Deleted => &["delete"],
             Class::Loop => &["loop"],
             Class::Connection => &["visit"],
-            Class::Notice => &["alert", "order", "settings"],
+            Class::Notice => &["alert", "order", "settings", "identity"],
         }
     }
 

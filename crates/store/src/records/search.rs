@@ -23,6 +23,8 @@ pub struct AuditFilter {
     /// word of three letters or more is found by its beginning, and by the beginning of each part (`corp` finds
     /// `ann@mail.corp.test`). Several words: all of them.
     pub term: Option<String>,
+    /// Looks for the words of `term` in addresses and clients only.
+    pub addresses_only: bool,
     /// From this time on: Audit IDs given then, or, with `class` or `cause`, what happened then.
     pub from: Option<Time>,
     /// Before this time.
@@ -274,8 +276,12 @@ pub(crate) fn page(
     limit: usize,
     after: Option<AuditCursor>,
 ) -> rusqlite::Result<AuditPage> {
-    let mut search = Search { db, filter, limit: limit.max(1), began: Instant::now(), page: AuditPage::default() };
     let term = filter.term.as_deref().map(str::trim).unwrap_or_default();
+    let texts = [Some(term), filter.sender.as_deref(), filter.recipient.as_deref(), filter.client.as_deref()];
+    let words: Vec<String> = texts.into_iter().flatten().flat_map(words::question).collect();
+    let rarest = words.iter().max_by_key(|word| word.len()).filter(|_| words.len() > 1).cloned();
+    let (limit, page) = (limit.max(1), AuditPage::default());
+    let mut search = Search { db, filter, limit, began: Instant::now(), rarest, page };
     if let Ok(id) = term.parse::<AuditId>()
         && after.is_none()
     {
@@ -300,6 +306,8 @@ struct Search<'a> {
     filter: &'a AuditFilter,
     limit: usize,
     began: Instant,
+    /// The longest of several words that are looked for.
+    rarest: Option<String>,
     page: AuditPage,
 }
 
@@ -331,7 +339,8 @@ impl Search<'_> {
             }
         }
         let before = parts.len();
-        let everywhere = |word| format!("{{sender recipient client other}} : {word}");
+        let places = if filter.addresses_only { "sender recipient client" } else { "sender recipient client other" };
+        let everywhere = |word| format!("{{{places}}} : {word}");
         parts.extend(words::question(term).take(WORDS_MAX).map(everywhere));
         (term.is_empty() || parts.len() > before).then(|| parts.join(" AND "))
     }
@@ -425,6 +434,15 @@ impl Search<'_> {
 
     fn day(&mut self, day: i64, question: &str, happened: Option<&str>, first: i64, last: i64) -> rusqlite::Result<()> {
         let db = self.db;
+        // All words must be there: if the one that is likely the rarest is not, the others need not be looked up. A
+        // beginning that much mail has is costly.
+        if let Some(word) = &self.rarest
+            && !db
+                .prepare_cached(&format!("SELECT 1 FROM word_{day} WHERE word_{day} MATCH ? LIMIT 1"))?
+                .exists([word])?
+        {
+            return Ok(());
+        }
         let mut found = db.prepare_cached(&format!(
             "SELECT rowid FROM word_{day} WHERE word_{day} MATCH ? AND rowid >= ? AND rowid < ? ORDER BY rowid DESC"
         ))?;

@@ -171,6 +171,9 @@ fn filters_hold_all_at_once() {
     trail.check(&AuditFilter { class: Some(Class::Delivered), ..none() }, &[1, 2]);
     trail.check(&AuditFilter { class: Some(Class::Delivered), term: some("test"), ..none() }, &[2, 1]);
     trail.term(&id(1).to_string(), &[1, 4]);
+    trail.term("later", &[1]);
+    trail.check(&AuditFilter { term: some("later"), addresses_only: true, ..none() }, &[]);
+    trail.check(&AuditFilter { term: some("bob"), addresses_only: true, ..none() }, &[2, 1]);
 }
 
 #[test]
