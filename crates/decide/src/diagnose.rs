@@ -14,6 +14,7 @@ mod experiment;
 pub(crate) mod face;
 pub mod rules;
 pub(crate) mod spf;
+pub mod strangers;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod words;

@@ -2,9 +2,12 @@
 //! general one; and the findings of that time, for incidents.
 
 use crate::clock::now;
+use decide::Settings;
+use decide::diagnose::strangers::{is_inside, stranger};
 use decide::diagnose::{Around as Snapshot, Call, Seen, Sent};
-use mail::{Attempt, AuditId, Finding, HostTry, Time, Visit};
+use mail::{Attempt, AuditId, Finding, HostTry, Listener, Time, Visit};
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -14,6 +17,9 @@ const KEPT_MAX: usize = 300;
 const GOOD_MAX: usize = 2000;
 /// Kinds of trouble remembered for incidents.
 const TROUBLES_MAX: usize = 500;
+/// Addresses inside of which it is remembered who came from there, and organisations of each.
+const CROWDS_MAX: usize = 64;
+const CROWD_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Around {
@@ -28,6 +34,8 @@ struct Book {
     sent: VecDeque<Sent>,
     good: HashMap<String, Good>,
     troubles: HashMap<String, Trouble>,
+    /// Organisations whose servers came from an address inside.
+    crowds: HashMap<IpAddr, Vec<String>>,
 }
 
 /// The last delivery to a domain that went well: what differs from it later may be the reason.
@@ -89,8 +97,31 @@ impl Around {
             taken: u32::try_from(visit.deals.iter().filter(|deal| deal.taken).count()).unwrap_or(u32::MAX),
             end: visit.end.clone(),
             whole_lines: visit.single_octet_reads * 2 < visit.reads.max(1),
+            authenticated: visit.user.is_some(),
         };
         push(&mut self.lock().calls, call);
+    }
+
+    /// Whether another organisation's mail server has come from an address where several cannot live. Asked of every session, so
+    /// it costs nothing for addresses of the Internet, and each organisation counts once.
+    pub(crate) fn is_crowd(&self, visit: &Visit, settings: &Settings, hostname: &str) -> bool {
+        let is_candidate = is_inside(visit.client)
+            || visit.listener == Listener::Outbound
+            || settings.public_addresses.contains(&visit.client);
+        if !is_candidate || visit.user.is_some() || visit.proxy.is_some() || visit.deals.is_empty() {
+            return false;
+        }
+        let Some(owner) = stranger(settings, hostname, &visit.helo) else { return false };
+        let mut book = self.lock();
+        if book.crowds.len() >= CROWDS_MAX && !book.crowds.contains_key(&visit.client) {
+            book.crowds.clear();
+        }
+        let crowd = book.crowds.entry(visit.client).or_default();
+        let is_new = crowd.len() < CROWD_MAX && !crowd.iter().any(|known| known.eq_ignore_ascii_case(owner));
+        if is_new {
+            crowd.push(owner.to_owned());
+        }
+        is_new && crowd.len() > 1
     }
 
     /// Books a message that came or went.

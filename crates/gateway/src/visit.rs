@@ -261,7 +261,8 @@ pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: Audit
     let is_exchange = answered.is_some_and(|deal| {
         deal.accepted.first().is_some_and(|recipient| core.around.is_exchange(&deal.sender, recipient))
     });
-    if !diary.is_odd() && !is_exchange {
+    let is_crowd = core.around.is_crowd(&diary.visit, &in_force.settings, &in_force.hostname.ascii());
+    if !diary.is_odd() && !is_exchange && !is_crowd {
         return;
     }
     let (visit, mut ids) = diary.close();

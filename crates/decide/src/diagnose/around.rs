@@ -57,6 +57,9 @@ pub struct Call {
     pub end: End,
     /// SMTP commands came as whole lines.
     pub whole_lines: bool,
+    /// It logged in.
+    #[serde(default)]
+    pub authenticated: bool,
 }
 
 /// One message that came or went lately, in short: for loops and double copies.

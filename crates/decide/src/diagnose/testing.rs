@@ -190,6 +190,24 @@ impl Scene {
         self.visit.as_mut().unwrap().tls_hello.get_or_insert_default()
     }
 
+    /// A session of this client a moment ago, with mail of a domain.
+    pub(crate) fn call(&mut self, client: &str, helo: &str, sender_domain: &str) {
+        self.around.calls.push(super::Call {
+            started: NOW,
+            ended: NOW,
+            client: client.parse().unwrap(),
+            helo: helo.to_owned(),
+            sender_domain: sender_domain.to_owned(),
+            commands: 5,
+            greeted: Some(NOW),
+            refused: None,
+            taken: 1,
+            end: End::Quit,
+            whole_lines: true,
+            authenticated: false,
+        });
+    }
+
     /// Adds the result of an experiment.
     pub(crate) fn look(mut self, experiment: Experiment, result: Result) -> Scene {
         self.looks.push(Look { experiment, at: NOW, result });

@@ -10,6 +10,8 @@ mod port25_throttled;
 mod proxy_protocol_mismatch;
 mod refused;
 mod reset;
+mod snat_hides_clients;
+mod snat_trusted_range;
 mod source;
 mod source_address_unexpected;
 mod source_address_unexpected_v6;
@@ -32,6 +34,8 @@ pub(super) const RULES: &[Rule] = &[
     source_address_unexpected::RULE,
     source_address_unexpected_v6::RULE,
     hairpin_snat::RULE,
+    snat_trusted_range::RULE,
+    snat_hides_clients::RULE,
     hairpin::RULE,
     no_local_v6::RULE,
     v6_path_broken::RULE,
