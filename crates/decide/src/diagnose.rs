@@ -25,6 +25,7 @@ pub use case::{Case, What, connected, delivered};
 pub use content::{ContentFacts, Hop, LINE_MAX, LongLine, Octets, Reader};
 pub use experiment::{Experiment, How, Look, Result};
 
+pub use rules::net::marked_down;
 pub use rules::tls::own_tls_not_ready;
 
 use mail::{Finding, Severity};

@@ -317,6 +317,7 @@ pub(crate) fn blank_attempt(in_force: &InForce, plan: &Plan, lane: &str) -> Atte
         notes: Vec::new(),
         no_route: None,
         tries: Vec::new(),
+        tries_left_out: 0,
     }
 }
 
@@ -1144,6 +1145,7 @@ impl Link {
         let tried = self.facts(failure);
         if record.tries.len() >= TRIES_MAX {
             record.tries.pop();
+            record.tries_left_out += 1;
         }
         record.tries.push(tried);
     }

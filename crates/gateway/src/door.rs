@@ -458,10 +458,14 @@ fn entry_json(core: &Core, entry: &QueueEntry, whole: bool) -> Value {
         "id": entry.id, "n": entry.n, "sender": entry.sender.to_string(), "recipients": entry.recipients.iter().map(|recipient| recipient.address.to_string()).collect::<Vec<_>>(),
         "domain": domain, "lane": entry.lane, "state": format!("{:?}", entry.state).to_lowercase(), "attempts": entry.attempts, "next_attempt_ms": entry.next,
         "received_ms": entry.received, "size": entry.size, "status": status,
-        "down_until_ms": down.map(|down| down.until),
+        "down_until_ms": down.as_ref().map(|down| down.until),
     });
     let extra = Extra::of(&entry.extra);
-    line["finding"] = json!(extra.finding);
+    // Without an attempt of its own, all that is known of it is that its destination is down.
+    let waits = down
+        .filter(|_| entry.status.is_empty())
+        .map(|down| decide::diagnose::marked_down(domain, down.since, down.until, &down.last_failure, now()));
+    line["finding"] = json!(extra.finding.clone().or(waits));
     if whole {
         line["changed"] = json!(extra.changed);
         line["last_attempt"] = json!(extra.attempt);

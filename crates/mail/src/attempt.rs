@@ -381,4 +381,12 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_route: Option<Status>,
     pub tries: Vec<HostTry>,
+    /// Tries of a long attempt that are not recorded: they stood before the last one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tries_left_out: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -107,6 +107,7 @@ pub(crate) fn scene(text: &str) -> Scene {
             notes: Vec::new(),
             no_route: None,
             tries: Vec::new(),
+            tries_left_out: 0,
         },
         visit: None,
         bounce: None,

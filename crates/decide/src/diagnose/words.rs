@@ -7,6 +7,7 @@
 //! no words: a host called `spf.example.org` speaks of nothing.
 
 mod codes;
+mod foreign;
 mod named;
 mod phrases;
 mod tokens;

@@ -3,6 +3,7 @@
 mod destination_filtered;
 mod hairpin;
 mod hairpin_snat;
+mod marked_down;
 mod no_local_v6;
 mod pmtu_blackhole;
 mod port25_blocked;
@@ -24,6 +25,8 @@ use crate::diagnose::{Case, Rule, organisation};
 use mail::dns::{Data, Kind};
 use mail::{Connect, HostTry, Time};
 use std::net::IpAddr;
+
+pub use marked_down::marked_down;
 
 pub(super) use hairpin::{Reflection, reflection};
 
@@ -47,6 +50,7 @@ pub(super) const RULES: &[Rule] = &[
     timeout::RULE,
     unreachable::RULE,
     reset::RULE,
+    marked_down::RULE,
 ];
 
 /// A host that was dialled, in this attempt or lately.

@@ -3,16 +3,23 @@
 use crate::diagnose::Rule;
 
 mod ambiguous_after_data;
+mod bad_sequence;
+mod command_too_long;
 mod dot_stuffing;
 mod early_talker;
+mod foreign_protocol;
 mod greeting_timeout;
 mod helo_unresolvable;
+mod improper_pipelining;
+mod line_ends;
 mod partial_rcpt;
 mod plain_on_tls_port;
 mod size_limit;
 mod stale_connection;
 mod tls_on_plain_port;
+mod unknown_commands;
 mod utf8_required;
+mod violation;
 
 /// Special before general.
 pub(super) const RULES: &[Rule] = &[
@@ -23,6 +30,12 @@ pub(super) const RULES: &[Rule] = &[
     utf8_required::RULE,
     early_talker::RULE,
     dot_stuffing::RULE,
+    line_ends::RULE,
+    improper_pipelining::RULE,
+    foreign_protocol::RULE,
+    command_too_long::RULE,
+    bad_sequence::RULE,
+    unknown_commands::RULE,
     partial_rcpt::RULE,
     ambiguous_after_data::RULE,
     stale_connection::RULE,

@@ -5,7 +5,7 @@
 //! are not there for the next: "your SPF domain" is about a rate, not about SPF.
 
 use super::tokens::Token;
-use super::{Topic, Weight};
+use super::{Topic, Weight, foreign};
 
 /// Words that lead to the reason and are none themselves: "has been rate limited because DKIM …" is about DKIM.
 const NOISE: &[&str] = &["been rate limited because"];
@@ -191,7 +191,7 @@ const CLEAR: &[(Topic, &[&str])] = &[
             "your|the spf|dkim|url domain .. limit*|rate|unusual|suspicious|deferred|blocked|reputation",
             "rate limit*|limiting|control*|exceeded|quota|too",
             "unusual|high|excessive|abnormal|suspicious .. rate|volume|amount",
-            "ratelimit*|throttl*",
+            "ratelimit*|throttl*|overlimit",
             "sending|message|mail|email|delivery|submission rate|quota",
             "sending|sent|send|receiving|delivering .. too fast|quickly|many|much|often|rapidly",
             "too fast|quickly|frequently",
@@ -436,12 +436,13 @@ const CLEAR: &[(Topic, &[&str])] = &[
             "unknown domain",
             "not a local|gateway|valid domain|host",
             "tenantattribution",
-            "unrouteable|unroutable address",
         ],
     ),
     (
         Topic::NoSuchUser,
         &[
+            // Exim's word for a local part that no router takes.
+            "unrouteable|unroutable address",
             "no|unknown|invalid|nonexistent|bad|wrong|inactive|disabled|not .. such|valid|known|local|existing|active|a user|mailbox|recipient|address|account|person|alias|addressee|users|recipients|customer",
             "no such user|mailbox|recipient|person|account|address|alias|addressee|here|local|mail",
             "unknown|invalid|nonexistent|inactive|disabled|obsolete user|users|recipient|recipients|mailbox|account|address|alias|addressee|local|rcpt|destination",
@@ -480,7 +481,7 @@ const CLEAR: &[(Topic, &[&str])] = &[
 
 /// Phrases that are used for several things; the first in order wins among equals.
 const VAGUE: &[(Topic, &[&str])] = &[
-    (Topic::BlockList, &["access denied .. ip|@address", "client host rejected|denied|blocked", "spammer*"]),
+    (Topic::BlockList, &["access denied .. ip|@address", "client host rejected|denied|blocked", "spammer*", "@list"]),
     (Topic::Spf, &["spf"]),
     (Topic::Dkim, &["dkim", "unauthenticated .. mail|email|message"]),
     (Topic::Helo, &["helo|ehlo", "fully qualified hostname"]),
@@ -504,6 +505,27 @@ const VAGUE: &[(Topic, &[&str])] = &[
     ),
 ];
 
+/// Pages on which those who block tell whom they block.
+const LIST_PAGES: &[&str] = &[
+    "ipcheck.proofpoint.com",
+    "spamhaus.org",
+    "spamcop.net",
+    "sorbs.net",
+    "barracudacentral.org",
+    "barracudanetworks.com/reputation",
+    "uceprotect.net",
+    "talosintelligence.com",
+    "senderbase.org",
+    "senderscore.org",
+    "sender.office.com",
+    "csi.cloudmark.com",
+    "abusix.com",
+    "abusix.org",
+    "mailspike.",
+    "dnsbl",
+    "/rbl",
+];
+
 /// Words that a gap may hold.
 const GAP_MAX: usize = 5;
 
@@ -513,14 +535,14 @@ pub(super) fn topics(tokens: &mut [Token]) -> Vec<(Topic, Weight)> {
         take(phrase, tokens);
     });
     let mut found = Vec::new();
-    for (topic, phrases) in CLEAR {
+    for (topic, phrases) in CLEAR.iter().chain(foreign::CLEAR) {
         for phrase in *phrases {
             if take(phrase, tokens) {
                 found.push((*topic, Weight::Clear));
             }
         }
     }
-    for (topic, phrases) in VAGUE {
+    for (topic, phrases) in VAGUE.iter().chain(foreign::VAGUE) {
         let has = phrases.iter().any(|phrase| {
             let elements: Vec<&str> = phrase.split(' ').collect();
             (0..tokens.len()).any(|from| matches(&elements, tokens, from, &mut Vec::new()))
@@ -584,6 +606,7 @@ fn is(token: &Token, one: &str) -> bool {
         Token::Name(_) => one == "@name",
         Token::Mailbox(_) => one == "@mailbox",
         Token::Null => one == "<>",
-        Token::Link(_) | Token::Code(_) | Token::Used => false,
+        Token::Link(link) => one == "@list" && LIST_PAGES.iter().any(|page| link.contains(page)),
+        Token::Code(_) | Token::Used => false,
     }
 }

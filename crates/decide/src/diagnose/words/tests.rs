@@ -415,3 +415,37 @@ fn more_of_the_large_providers() {
          Connections | 452 Too many concurrent messages/sessions from 127.0.0.2",
     );
 }
+
+#[test]
+fn hosts_speak_other_languages() {
+    table(
+        "NoSuchUser | 550 5.1.1 <a@dest.test>: Empfängeradresse abgewiesen: Benutzer unbekannt
+         NoSuchUser | 550 Unbekannter Empfaenger
+         NoSuchUser | 550 Usuario desconocido
+         NoSuchUser | 550 El buzón no existe
+         NoSuchUser | 550 Utilisateur inconnu
+         NoSuchUser | 550 L'adresse du destinataire n'existe pas
+         NoSuchUser | 550 Utente sconosciuto
+         NoSuchUser | 550 A caixa de correio não existe
+         NoSuchUser | 550 Gebruiker onbekend
+         NoSuchUser | 550 Unrouteable address
+         Quota | 452 Das Postfach ist voll
+         Quota | 552 Boîte aux lettres pleine
+         Quota | 452 Buzón lleno
+         Quota | 452 Casella piena
+         Greylist | 451 Liste grise: veuillez réessayer dans 5 minutes
+         Connections | 421 Trop de connexions, veuillez verifier votre configuration
+         Connections | 421 Zu viele gleichzeitige Verbindungen von 127.0.0.2
+         Rate | 421 Zu viele Nachrichten, bitte langsamer
+         Rate | 450 Sender rate overlimit - 120.5 / 1h / 127.0.0.2
+         BlockList | 554 Ihre IP-Adresse 127.0.0.2 ist gesperrt
+         BlockList | 554 Su servidor está en una lista negra
+         BlockList | 554 5.7.0 Blocked - see https://ipcheck.proofpoint.com/?ip=127.0.0.2
+         MessageSize | 552 Die Nachricht ist zu groß
+         RelayDenied | 554 Weiterleitung nicht erlaubt
+         AuthRequired | 530 Anmeldung erforderlich
+         TlsRequired | 530 Verschlüsselung erforderlich
+         Recipients | 452 Zu viele Empfänger
+         Content | 554 5.7.1 Die Nachricht wurde als Spam eingestuft",
+    );
+}

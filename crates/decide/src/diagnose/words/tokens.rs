@@ -81,7 +81,24 @@ fn cut(piece: &str, tokens: &mut Vec<Token>) {
         cut(&right[next..], tokens);
         return;
     }
-    tokens.push(Token::Word(piece.to_lowercase()));
+    tokens.push(Token::Word(piece.to_lowercase().chars().map(unaccented).collect()));
+}
+
+/// Hosts write accents or leave them out.
+fn unaccented(c: char) -> char {
+    match c {
+        'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ą' => 'a',
+        'ç' | 'ć' | 'č' => 'c',
+        'è' | 'é' | 'ê' | 'ë' | 'ę' => 'e',
+        'ì' | 'í' | 'î' | 'ï' => 'i',
+        'ł' => 'l',
+        'ñ' | 'ń' => 'n',
+        'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' => 'o',
+        'ś' | 'š' | 'ß' => 's',
+        'ù' | 'ú' | 'û' | 'ü' => 'u',
+        'ź' | 'ż' | 'ž' => 'z',
+        other => other,
+    }
 }
 
 /// What must not be cut further.

@@ -41,7 +41,9 @@ pub(super) fn is_internal(domain: &str) -> bool {
 
 pub(super) fn find_in(case: &Case<'_>, cause: &'static str, kind: fn(&str) -> Option<Absent>) -> Answer {
     let Some(attempt) = case.attempt() else { return Answer::No };
-    let Some((tried, stage, reply)) = case.refusal_about(Topic::SenderDomain) else { return Answer::No };
+    // Who calls back to verify a sender fails as well where the domain is not there.
+    let refusal = case.refusal_about(Topic::SenderDomain).or_else(|| case.refusal_about(Topic::Callout));
+    let Some((tried, stage, reply)) = refusal else { return Answer::No };
     let Some((_, domain)) = attempt.sender.rsplit_once('@') else { return Answer::No };
     let domain = domain.to_ascii_lowercase();
     let Some(kind) = kind(&domain) else { return Answer::No };

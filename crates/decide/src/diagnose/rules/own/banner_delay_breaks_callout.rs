@@ -134,6 +134,7 @@ mod tests {
             taken: 0,
             end: End::Closed,
             whole_lines: true,
+            authenticated: false,
         });
         scene
     }

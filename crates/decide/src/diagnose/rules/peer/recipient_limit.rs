@@ -27,6 +27,15 @@ fn find(case: &Case<'_>) -> Answer {
         let taken = tried.rcpt.iter().take_while(|rcpt| rcpt.reply.is_positive()).count();
         let (first, others) = tried.rcpt.get(taken..)?.split_first()?;
         let says_so = words::is_about(&first.reply, Topic::Recipients);
+        let code = first.reply.enhanced.map(|status| (status.subject, status.detail));
+        // The first recipient of a later transaction got the same: then it is no matter of their number.
+        let again = case.tries()[at + 1..].iter().filter(|later| later.address == tried.address).any(|later| {
+            later.rcpt.first().is_some_and(|rcpt| !rcpt.reply.is_positive() && rcpt.reply.code == first.reply.code)
+        });
+        // What the code alone says was put to the proof: the others were taken in another transaction.
+        let shown = crate::outcome::is_recipient_limit(&first.reply)
+            && !others_full(&first.reply)
+            && passed(case, at, &first.recipient);
         // A limit without words: all the others get the one answer, and the number is one that is chosen.
         let looks_so = matches!(first.reply.code, 452 | 552)
             && first.reply.enhanced.is_none()
@@ -35,7 +44,8 @@ fn find(case: &Case<'_>) -> Answer {
             && others.iter().all(|rcpt| rcpt.reply == first.reply)
             && matches!(words::topic(&first.reply), Some(Topic::Storage | Topic::Quota | Topic::Busy) | None)
             && !says_full(&first.reply.text());
-        (says_so || looks_so).then_some((at, tried, taken, &first.reply, says_so))
+        let is_limit = says_so || code == Some((5, 3)) || looks_so || shown;
+        (is_limit && (!again || says_so)).then_some((at, tried, taken, &first.reply, says_so || shown))
     });
     let Some((at, tried, taken, reply, says_so)) = limited else { return Answer::No };
     let refused: Vec<&str> = tried
@@ -45,17 +55,16 @@ fn find(case: &Case<'_>) -> Answer {
         .filter(|rcpt| !rcpt.reply.is_positive())
         .map(|rcpt| rcpt.recipient.as_str())
         .collect();
-    let passed = |recipient: &str| {
-        case.tries().iter().skip(at + 1).any(|later| {
-            delivered(later) && later.rcpt.iter().any(|rcpt| rcpt.recipient == recipient && rcpt.reply.is_positive())
-        })
-    };
-    let sent = refused.iter().filter(|recipient| passed(recipient)).count();
+    // A long record leaves tries out; their recipients fared as those of the last one.
+    let is_cut = case.attempt().is_some_and(|attempt| attempt.tries_left_out > 0);
+    let went_on = is_cut && case.last().is_some_and(|last| delivered(last) && last.failure.is_none());
+    let sent = refused.iter().filter(|recipient| went_on || passed(case, at, recipient)).count();
     let code = reply.enhanced.map_or_else(|| reply.code.to_string(), |enhanced| format!("{} {enhanced}", reply.code));
     let plural = |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
     let rest = if sent == refused.len() {
         let were = if sent == 1 { "was" } else { "were" };
-        format!("the other {sent} {were} sent in a further transaction")
+        let transactions = if taken < sent { "further transactions" } else { "a further transaction" };
+        format!("the other {sent} {were} sent in {transactions}")
     } else {
         format!("the other {} go in further transactions", refused.len() - sent)
     };
@@ -82,6 +91,19 @@ fn find(case: &Case<'_>) -> Answer {
         taken.max(1)
     ))
     .into()
+}
+
+/// A later transaction of the attempt was taken for this recipient.
+fn passed(case: &Case<'_>, at: usize, recipient: &str) -> bool {
+    case.tries().iter().skip(at + 1).any(|later| {
+        delivered(later) && later.rcpt.iter().any(|rcpt| rcpt.recipient == recipient && rcpt.reply.is_positive())
+    })
+}
+
+/// The words name another reason.
+fn others_full(reply: &mail::Reply) -> bool {
+    matches!(words::topic(reply), Some(topic) if !matches!(topic, Topic::Recipients | Topic::Storage | Topic::Quota | Topic::Busy))
+        || says_full(&reply.text())
 }
 
 fn says_full(text: &str) -> bool {
@@ -125,6 +147,23 @@ mod tests {
         check(&many(100, 5, "552 5.5.3 Too many recipients"), "peer.recipient_limit");
         check(&many(1, 3, "452 one recipient at a time"), "peer.recipient_limit");
         check(&many(50, 3, "452 no"), "peer.recipient_limit");
+    }
+
+    #[test]
+    fn a_limit_that_the_split_has_shown_is_named() {
+        let second = "try mx.many.test 127.0.0.11\nmail 250 ok\nrcpt r3@many.test 250 ok\nfinal 250 ok";
+        let found = scene(&(many(3, 1, "452 later") + second)).diagnose().findings;
+        let finding = found.iter().find(|finding| finding.cause == "peer.recipient_limit").unwrap();
+        assert_eq!(
+            finding.sentence,
+            "mx.many.test (127.0.0.11) accepts 3 recipients per transaction (452 from recipient 4 on); the other 1 was sent in a \
+             further transaction."
+        );
+        assert!(found.iter().all(|finding| finding.cause != "smtp.partial_rcpt"), "nobody is left out");
+        // The same answer to the first recipient of the next transaction: the disk is full, for one.
+        let again = "try mx.many.test 127.0.0.11\nmail 250 ok\nrcpt r4@many.test 452 later\nfail rcpt them 452 later";
+        let found = scene(&(many(5, 2, "452 later") + again)).diagnose().findings;
+        assert!(found.iter().all(|finding| finding.cause != "peer.recipient_limit"), "{found:?}");
     }
 
     #[test]

@@ -20,12 +20,15 @@ fn find(case: &Case<'_>) -> Answer {
     let Some(visit) = case.visit().filter(|visit| visit.taken > 0) else { return Answer::No };
     let texts = behind_content(&visit.transcript);
     let Some(first) = texts.first() else { return Answer::No };
-    // One word in capitals may be a command that we do not know.
-    let may_be_command = texts.len() == 1 && first.len() <= 12 && first.bytes().all(|octet| octet.is_ascii_uppercase());
-    if may_be_command {
+    // A word in capitals may be a command that we do not know: XCLIENT, XFORWARD, ETRN.
+    let verb = first.split(' ').next().unwrap_or_default();
+    let may_be_command =
+        verb.len() <= 12 && verb.bytes().all(|octet| octet.is_ascii_uppercase() || octet.is_ascii_digit());
+    if texts.len() == 1 && may_be_command {
         return Answer::No;
     }
-    let sure = if texts.len() > 1 || first.contains(' ') { Confidence::Proven } else { Confidence::Likely };
+    // The message's own end, said as a command, leaves no doubt.
+    let sure = if texts[1..].contains(&".") { Confidence::Proven } else { Confidence::Likely };
     let cut: String = first.chars().take(60).collect();
     let mut finding = Finding::new(
         "smtp.dot_stuffing",

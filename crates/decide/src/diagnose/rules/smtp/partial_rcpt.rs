@@ -3,7 +3,7 @@
 use crate::diagnose::rules::said;
 use crate::diagnose::words::{self, Topic};
 use crate::diagnose::{Answer, Case, delivered, rule};
-use mail::{Actor, Confidence, Deal, Finding, HostTry, Reply, Retry, Severity};
+use mail::{Actor, Confidence, Deal, Finding, HostTry, RcptSaid, Reply, Retry, Severity};
 
 rule! {
     /// One refused recipient, and the client gives up all
@@ -67,14 +67,22 @@ fn find(case: &Case<'_>) -> Answer {
 fn mixed(case: &Case<'_>) -> Option<Finding> {
     let not_taken = |tried: &&HostTry| tried.rcpt.iter().any(|rcpt| !rcpt.reply.is_positive());
     let tried = case.tries().iter().rev().find(|tried| delivered(tried) && not_taken(tried))?;
+    // Taken in another transaction of the same attempt, and those that only their number kept out.
+    let passed = |recipient: &str| {
+        case.tries().iter().any(|other| {
+            delivered(other) && other.rcpt.iter().any(|rcpt| rcpt.recipient == recipient && rcpt.reply.is_positive())
+        })
+    };
+    let is_settled = |rcpt: &&RcptSaid| {
+        rcpt.reply.is_positive() || !(passed(&rcpt.recipient) || words::is_about(&rcpt.reply, Topic::Recipients))
+    };
     let of = |wanted: fn(&Reply) -> bool| -> Vec<&str> {
-        tried.rcpt.iter().filter(|rcpt| wanted(&rcpt.reply)).map(|rcpt| rcpt.recipient.as_str()).collect()
+        let settled = tried.rcpt.iter().filter(is_settled);
+        settled.filter(|rcpt| wanted(&rcpt.reply)).map(|rcpt| rcpt.recipient.as_str()).collect()
     };
     let (taken, refused, deferred) = (of(Reply::is_positive), of(Reply::is_permanent), of(Reply::is_transient));
-    // The others go in the next transaction: that is a limit, no refusal.
-    let is_limit =
-        tried.rcpt.iter().any(|rcpt| !rcpt.reply.is_positive() && words::is_about(&rcpt.reply, Topic::Recipients));
-    if taken.is_empty() || is_limit {
+    // The others go, or went, in the next transaction: that is a limit, no refusal.
+    if taken.is_empty() || (refused.is_empty() && deferred.is_empty()) {
         return None;
     }
     let mut sentence = format!("{} took the message for {}", said::place(tried), said::list(&taken));
@@ -88,7 +96,7 @@ fn mixed(case: &Case<'_>) -> Option<Finding> {
         .confidence(Confidence::Proven)
         .retry(Retry::Helps { after_s: None })
         .disproof("a second copy at a recipient that was taken");
-    for rcpt in tried.rcpt.iter().filter(|rcpt| !rcpt.reply.is_positive()).take(4) {
+    for rcpt in tried.rcpt.iter().filter(is_settled).filter(|rcpt| !rcpt.reply.is_positive()).take(4) {
         finding = finding.evidence(format!("RCPT TO <{}>: \"{}\"", rcpt.recipient, rcpt.reply));
     }
     Some(finding.fix("Nothing: refused ones are reported to the sender, deferred ones are tried again."))
