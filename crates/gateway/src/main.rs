@@ -51,6 +51,10 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Threads for work that waits for the disk. Each keeps memory of its own, so with tokio's 512 a burst of slow reads would cost
+/// hundreds of megabytes; who finds none free waits for one.
+const BLOCKING_MAX: usize = 24;
+
 fn main() -> ExitCode {
     // Spool, settings and log hold other people's mail and password hashes.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -63,7 +67,7 @@ fn main() -> ExitCode {
         usual(panic);
     }));
     let cli = cli::Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build();
     match runtime {
         Ok(runtime) => runtime.block_on(cli.execute()),
         Err(error) => {

@@ -236,6 +236,13 @@ pub struct HostTry {
 }
 
 impl HostTry {
+    /// What DATA was answered with; `None` also when every recipient had been refused before: to a pipelined DATA a server then says that
+    /// it has no recipients (RFC 2920 3.1), which is no refusal of its own.
+    pub fn data_refusal(&self) -> Option<&Reply> {
+        let echo = !self.rcpt.is_empty() && self.rcpt.iter().all(|said| !said.reply.is_positive());
+        self.data_reply.as_ref().filter(|reply| !echo && reply.code >= 400)
+    }
+
     /// Nothing has happened yet.
     pub fn new(host: impl Into<String>, address: IpAddr, port: u16, started: Time) -> HostTry {
         HostTry {

@@ -86,7 +86,7 @@ impl<'a> Case<'a> {
             for said in &tried.rcpt {
                 add(Stage::Rcpt, Some(&said.reply));
             }
-            add(Stage::Data, tried.data_reply.as_ref());
+            add(Stage::Data, tried.data_refusal());
             add(Stage::FinalReply, tried.final_reply.as_ref());
         }
         all

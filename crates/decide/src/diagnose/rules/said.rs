@@ -82,7 +82,7 @@ pub(super) fn refusals<'a>(case: &Case<'a>) -> Vec<Said<'a>> {
         for said in &tried.rcpt {
             add(Stage::Rcpt, Some(&said.reply), Some(said.recipient.as_str()));
         }
-        add(Stage::Data, tried.data_reply.as_ref(), None);
+        add(Stage::Data, tried.data_refusal(), None);
         add(Stage::FinalReply, tried.final_reply.as_ref(), None);
     }
     all
