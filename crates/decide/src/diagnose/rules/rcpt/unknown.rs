@@ -76,7 +76,7 @@ mod tests {
     fn data_without_recipients_says_nothing_of_the_recipient() {
         check(
             "to a@dest.test\ntry mx.dest.test 127.0.0.11\nmail 250 ok\nrcpt a@dest.test 450 4.2.0 come back later\ndata 554 5.5.1 no valid recipients\nfail rcpt them 450 4.2.0 come back later",
-            "peer.deferred",
+            "peer.greylist",
         );
     }
 
