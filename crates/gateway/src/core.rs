@@ -120,6 +120,11 @@ impl Core {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What these settings would make of the gateway.
+    pub(crate) fn would_be(&self, settings: Settings) -> InForce {
+        in_force(0, settings, &self.listening, self.loops.learned(), &self.resolver)
+    }
+
     /// Puts another version in force, for all that begins from now on.
     pub(crate) fn put_in_force(&self, version: i64, settings: Settings) {
         self.store.keep_free(settings.queue.disk_reserve);

@@ -371,16 +371,17 @@ async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSe
         }
         Question::SettingsDiff { text } => {
             let next = read(core, &text)?;
+            leads_elsewhere(core, &next).await?;
             Ok(changes(&core.in_force().settings, &next))
         }
-        Question::SettingsApply { text, author, comment } => block_in_place(|| apply(core, &text, &author, &comment)),
+        Question::SettingsApply { text, author, comment } => apply(core, &text, &author, &comment).await,
         Question::SettingsRollback { version, author } => {
             let old = core
                 .store
                 .settings_version(version)
                 .map_err(plain)?
                 .ok_or_else(|| format!("there is no settings version {version}"))?;
-            apply(core, &old.text, &author, &format!("rollback to version {version}"))
+            apply(core, &old.text, &author, &format!("rollback to version {version}")).await
         }
         Question::FirstStart => match accounts::first_path(core).await {
             None => Err("there is an administrator already; `gatepost admin list` shows who".to_owned()),
@@ -592,7 +593,8 @@ async fn route(core: &Arc<Core>, domain: &Domain) -> Value {
 /// Reads and checks a document, loops included; all complaints in one text.
 pub(crate) fn read(core: &Core, text: &str) -> Result<Settings, String> {
     let settings = Settings::read(text).map_err(|complaints| complain(&complaints))?;
-    let loops = settings.loops(&core.in_force().identity);
+    // By the names and addresses that the document itself gives.
+    let loops = settings.loops(&core.would_be(settings.clone()).identity);
     if !loops.is_empty() {
         return Err(complain(&loops));
     }
@@ -602,6 +604,12 @@ pub(crate) fn read(core: &Core, text: &str) -> Result<Settings, String> {
         crate::tls::check(door).map_err(|error| format!("listener.{name}: {error}"))?;
     }
     Ok(settings)
+}
+
+/// Refuses settings that lead mail back here by what DNS says now.
+async fn leads_elsewhere(core: &Core, settings: &Settings) -> Result<(), String> {
+    let loops = crate::loops::leading_back(core, &core.would_be(settings.clone())).await;
+    if loops.is_empty() { Ok(()) } else { Err(complain(&loops)) }
 }
 
 /// Complaints as lines for people.
@@ -617,8 +625,13 @@ fn changes(old: &Settings, new: &Settings) -> Value {
 }
 
 /// Puts a document in force, as a new version.
-pub(crate) fn apply(core: &Arc<Core>, text: &str, author: &str, comment: &str) -> Result<Value, String> {
-    let next = read(core, text)?;
+pub(crate) async fn apply(core: &Arc<Core>, text: &str, author: &str, comment: &str) -> Result<Value, String> {
+    let next = block_in_place(|| read(core, text))?;
+    leads_elsewhere(core, &next).await?;
+    block_in_place(|| put(core, next, text, author, comment))
+}
+
+fn put(core: &Arc<Core>, next: Settings, text: &str, author: &str, comment: &str) -> Result<Value, String> {
     let changes = changes(&core.in_force().settings, &next);
     let version = core
         .store

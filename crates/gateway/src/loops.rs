@@ -1,5 +1,9 @@
 //! Loops: the gateway's key, where it met itself, and what it handed to whom, so that a return can be explained.
 
+mod saved;
+
+pub(crate) use saved::leading_back;
+
 use crate::clock::now;
 use crate::core::Core;
 use crate::core::InForce;
@@ -132,7 +136,14 @@ impl Guard {
 
     fn told_of(&self, again: Again, traces: &[Trace], arrival: &Arrival<'_>, carried: &VecDeque<Carried>) -> Return {
         let of = |id: AuditId| carried.iter().filter(move |carried| carried.message == id).cloned();
-        let sent: Vec<Carried> = of(again.trace.id).take(RECIPIENTS_MAX).collect();
+        let mut sent: Vec<Carried> = of(again.trace.id).collect();
+        // Of a message to several recipients, what went the way of this one; an alias has made others of it.
+        let name = again.recipient.to_string();
+        let is_for = |one: &Carried| one.recipients.iter().any(|to| to.eq_ignore_ascii_case(&name));
+        if sent.iter().any(is_for) {
+            sent.retain(is_for);
+        }
+        sent.truncate(RECIPIENTS_MAX);
         let domain = again.recipient.domain().ascii();
         let domain_of = |recipient: &str| recipient.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
         let stayed = || {
@@ -259,7 +270,7 @@ impl Round {
             let deed = self.deed(&in_force.settings, &new.lane);
             let came_back = (deed == Deed::Refuse).then(|| self.status.clone());
             let extra = Extra { finding: finding.clone(), came_back, ..Extra::default() };
-            let new = NewDelivery { extra: extra.to_value(), ..new };
+            let new = NewDelivery { extra: extra.to_value(), cause: extra.cause(&new.lane), ..new };
             match deed {
                 Deed::Refuse => new,
                 Deed::Hold => NewDelivery { held: Some(status::HELD.with(&self.status.text).to_string()), ..new },

@@ -77,7 +77,7 @@ impl Extra {
     }
 
     /// What the queue counts it under.
-    fn cause(&self, lane: &str) -> Option<Box<store::Cause>> {
+    pub(crate) fn cause(&self, lane: &str) -> Option<Box<store::Cause>> {
         let finding = self.finding.as_ref()?;
         let object = match finding.actor {
             // One cause here concerns all destinations.
@@ -279,7 +279,13 @@ impl Round {
                     "held",
                     held_fields(&delivery.message.envelope.sender, &recipients, &status),
                 ));
-                store::Outcome::Held { recipients, attempts, status, extra: extra.to_value() }
+                store::Outcome::Held {
+                    recipients,
+                    attempts,
+                    status,
+                    extra: extra.to_value(),
+                    cause: extra.cause(&delivery.lane),
+                }
             }
         };
         write(core, &delivery, outcome, events);

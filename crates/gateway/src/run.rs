@@ -234,9 +234,10 @@ async fn follow(core: Arc<Core>, file: PathBuf) {
             continue;
         }
         seen = now_changed;
-        let applied = std::fs::read_to_string(&file)
-            .map_err(|error| error.to_string())
-            .and_then(|text| door::apply(&core, &text, "settings_file", ""));
+        let applied = match std::fs::read_to_string(&file) {
+            Ok(text) => door::apply(&core, &text, "settings_file", "").await,
+            Err(error) => Err(error.to_string()),
+        };
         if let Err(error) = applied {
             let what = format!("{} is not applied, the running version stays: {error}", file.display());
             core.record(core.ids.next(), "alert", serde_json::json!({ "what": what }));

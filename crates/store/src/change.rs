@@ -107,6 +107,7 @@ impl<'a> Change<'a> {
             ])?;
             self.effect.count(&delivery.lane, 1);
             self.effect.held += i64::from(delivery.held.is_some());
+            self.waits_for(new.id, u32::try_from(n).unwrap_or(u32::MAX), delivery.cause.as_deref())?;
         }
         self.effect.live.extend(place.map(|place| place.segment));
         Ok(())
@@ -162,7 +163,7 @@ impl<'a> Change<'a> {
                     _ => Ok(()),
                 }
             }
-            Outcome::Held { recipients, attempts, status, extra } => {
+            Outcome::Held { recipients, attempts, status, extra, cause } => {
                 let (message, n) = (settle.message.to_i64(), settle.n);
                 let left = params![message, n, text(recipients), attempts, extra.to_string()];
                 self.update(
@@ -175,9 +176,19 @@ impl<'a> Change<'a> {
                     params![message, n, Time::NEVER.ms(), status],
                 )?;
                 self.effect.held += i64::from(held);
-                Ok(())
+                self.waits_for(settle.message, settle.n, cause.as_deref())
             }
         }
+    }
+
+    /// Counts what a delivery waits for.
+    fn waits_for(&self, message: AuditId, n: u32, cause: Option<&incident::Cause>) -> Result<()> {
+        let Some(cause) = cause else { return Ok(()) };
+        self.update(
+            "UPDATE delivery SET cause = ?3, object = ?4 WHERE message = ?1 AND n = ?2",
+            params![message.to_i64(), n, cause.cause, cause.object],
+        )?;
+        incident::tell(self.db, cause)
     }
 
     /// Takes a delivery away, and its message if it was the last. Nothing happens if it is gone already.

@@ -176,7 +176,14 @@ impl Draft {
         };
         let deliveries = deliveries.into_iter().map(|new| {
             let text = serde_json::to_string(&new.recipients)?;
-            Ok(PreparedDelivery { lane: new.lane, recipients: new.recipients, text, held: new.held, extra: new.extra })
+            Ok(PreparedDelivery {
+                lane: new.lane,
+                recipients: new.recipients,
+                text,
+                held: new.held,
+                extra: new.extra,
+                cause: new.cause,
+            })
         });
         let mut events = Encoded::new(events);
         events.high = events.high.max(self.id.to_i64());
@@ -242,6 +249,7 @@ pub(crate) struct PreparedDelivery {
     pub(crate) text: String,
     pub(crate) held: Option<String>,
     pub(crate) extra: serde_json::Value,
+    pub(crate) cause: Option<Box<crate::incident::Cause>>,
 }
 
 #[derive(Debug)]

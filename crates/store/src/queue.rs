@@ -31,6 +31,8 @@ pub struct NewDelivery {
     pub held: Option<String>,
     /// What the deliverer wants to know at the first attempt.
     pub extra: Value,
+    /// What it waits for.
+    pub cause: Option<Box<Cause>>,
 }
 
 /// A delivery that is in the queue.
@@ -86,7 +88,7 @@ pub enum Outcome {
         cause: Option<Box<Cause>>,
     },
     /// Some recipients are left, and wait until somebody releases them.
-    Held { recipients: Vec<Recipient>, attempts: u32, status: String, extra: Value },
+    Held { recipients: Vec<Recipient>, attempts: u32, status: String, extra: Value, cause: Option<Box<Cause>> },
 }
 
 /// Whether a delivery may be tried.

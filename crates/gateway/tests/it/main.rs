@@ -14,6 +14,7 @@ mod identity;
 mod loops;
 mod operate;
 mod resolve;
+mod returns;
 mod scan;
 mod spf;
 mod tls;

@@ -90,6 +90,10 @@ async fn a_deferred_delivery_comes_back_with_what_is_left_of_it() {
     assert_eq!(delivery.extra["host"], "mx");
 }
 
+fn cause(name: &str) -> store::Cause {
+    store::Cause { cause: name.to_owned(), object: String::new(), detail: serde_json::Value::Null, at: Time(1000) }
+}
+
 #[tokio::test]
 async fn what_is_held_waits_for_its_release_and_is_counted() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,6 +107,7 @@ async fn what_is_held_waits_for_its_release_and_is_counted() {
             attempts: 1,
             status: "451 4.3.0 held".into(),
             extra: serde_json::json!({"why": "loop"}),
+            cause: Some(Box::new(cause("loop.a"))),
         },
         events: Vec::new(),
     };
@@ -115,6 +120,7 @@ async fn what_is_held_waits_for_its_release_and_is_counted() {
         recipients: vec![recipient(&format!("user@{lane}"))],
         held: held.map(str::to_owned),
         extra: serde_json::json!({"why": lane}),
+        cause: held.map(|_| Box::new(cause("loop.b"))),
     };
     let deliveries = vec![new("a.test", Some("451 4.3.0 held at once")), new("b.test", None)];
     let committed = draft.commit(envelope("ann@corp.test"), deliveries, Time(1000), Vec::new()).await.unwrap();
@@ -129,6 +135,8 @@ async fn what_is_held_waits_for_its_release_and_is_counted() {
     let told: Vec<(&str, &str)> =
         seen.iter().map(|entry| (entry.status.as_str(), entry.extra["why"].as_str().unwrap())).collect();
     assert_eq!(told, [("451 4.3.0 held", "loop"), ("451 4.3.0 held at once", "a.test")]);
+    let causes: Vec<Option<&str>> = seen.iter().map(|entry| entry.cause.as_deref()).collect();
+    assert_eq!(causes, [Some("loop.a"), Some("loop.b")]);
     let release = Order {
         action: Action::Release,
         selection: Selection::default(),

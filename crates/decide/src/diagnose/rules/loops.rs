@@ -18,6 +18,7 @@ mod self_nat_address;
 mod self_next_hop;
 mod self_pseudo_domain;
 mod self_same_hostname;
+mod self_scanner;
 mod self_smarthost;
 
 use crate::diagnose::{Answer, Case, Experiment, Rule};
@@ -28,6 +29,7 @@ use std::net::IpAddr;
 /// Special before general.
 pub(super) const RULES: &[Rule] = &[
     self_hosts_file::RULE,
+    self_scanner::RULE,
     self_nat_address::RULE,
     self_smarthost::RULE,
     self_mx_loopback::RULE,
@@ -71,6 +73,20 @@ fn is_loop(status: &Status) -> bool {
 /// The best of the hosts that were left out because they are this gateway.
 fn own_host(attempt: &Attempt) -> Option<&Dropped> {
     attempt.dropped.iter().filter(|dropped| matches!(dropped.why, Why::Own(_))).min_by_key(|dropped| dropped.preference)
+}
+
+/// The host that greeted with this gateway's token, now or lately; and its name, if it called itself by one that is not this
+/// Scanner's: then it is another one.
+fn met<'a>(case: &Case<'a>) -> Option<(&'a Dropped, Option<String>)> {
+    let attempt = case.attempt()?;
+    let by_greeting = |dropped: &&Dropped| matches!(&dropped.why, Why::Own(by) if by.contains("greeting"));
+    let own = attempt.dropped.iter().find(by_greeting)?;
+    let tried = attempt.tries.iter().find(|tried| tried.own_token && Some(tried.address) == own.address);
+    let name =
+        tried.and_then(|tried| tried.banner.as_ref()).filter(|banner| banner.is_positive()).map(mail::Reply::text);
+    let name = name.and_then(|text| text.split_whitespace().next().map(str::to_owned));
+    let is_ours = |name: &String| case.identity.names.iter().any(|own| own.as_str().eq_ignore_ascii_case(name));
+    Some((own, name.filter(|name| !is_ours(name))))
 }
 
 /// The own addresses that a host was known by, or that its name has. Err: what must be asked first.

@@ -1,8 +1,8 @@
 //! One of the hosts is this gateway, seen through NAT or a load balancer.
 
-use super::{listed, with_route};
+use super::{listed, met, with_route};
 use crate::diagnose::{Answer, Case, rule};
-use mail::{Actor, Confidence, Connect, Dropped, Finding, HostTry, Retry, Via, Why};
+use mail::{Actor, Confidence, Connect, Finding, HostTry, Retry, Via};
 
 rule! {
     /// This gateway, seen through NAT
@@ -19,8 +19,8 @@ rule! {
 
 fn find(case: &Case<'_>) -> Answer {
     let Some(attempt) = case.attempt() else { return Answer::No };
-    let by_greeting = |dropped: &&Dropped| matches!(&dropped.why, Why::Own(by) if by.contains("greeting"));
-    let Some(own) = attempt.dropped.iter().find(by_greeting) else { return Answer::No };
+    // With another name it is another Scanner.
+    let Some((own, None)) = met(case) else { return Answer::No };
     let Some(address) = own.address else { return Answer::No };
     let others: Vec<&HostTry> = attempt.tries.iter().filter(|tried| !tried.own_token).collect();
     if case.delivered() {
