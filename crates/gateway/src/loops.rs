@@ -283,11 +283,13 @@ impl Round {
 
 /// Whether a connection comes from ourselves. Programs on this machine may talk to it over loopback.
 pub(crate) fn is_own_client(core: &Core, role: Listener, client: IpAddr) -> bool {
-    if !core.in_force().settings.loop_guard.refuse_own_address {
+    let in_force = core.in_force();
+    // Behind one NAT address there may be others; if it is we, our other end knows by the token.
+    if !in_force.settings.loop_guard.refuse_own_address || in_force.settings.public_addresses.contains(&client) {
         return false;
     }
     let is_local = client == IpAddr::from([127, 0, 0, 1]) || client == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1u16]);
-    role == Listener::Inbound && !is_local && core.in_force().identity.is_address(client)
+    role == Listener::Inbound && !is_local && in_force.identity.is_address(client)
 }
 
 /// The key of this data folder, made if there is none yet.

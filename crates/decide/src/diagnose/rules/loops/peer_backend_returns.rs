@@ -2,7 +2,7 @@
 
 use super::{after, back, domain_of, is_told, listed, place, sent, with_return};
 use crate::diagnose::{Answer, Case, rule};
-use mail::{Actor, Confidence, Finding, Retry, Via};
+use mail::{Actor, Carried, Confidence, Finding, Retry, Return, Via, Visit};
 
 rule! {
     /// The mail server behind returns the mail
@@ -26,6 +26,9 @@ fn find(case: &Case<'_>) -> Answer {
     }
     let who = if matches!(sent.via, Via::NextHops | Via::Detour) { "Backend" } else { "Next hop" };
     let host = place(sent);
+    if sent.via == Via::RelayHost {
+        return relay_host(visit, back, sent).into();
+    }
     let (what, missing) = if back.stayed.is_empty() {
         (
             format!("{domain} is not an accepted domain there"),
@@ -58,9 +61,42 @@ fn find(case: &Case<'_>) -> Answer {
     with_return(finding, visit, back).into()
 }
 
+/// The relay host for all other mail takes this gateway for its own.
+fn relay_host(visit: &Visit, back: &Return, sent: &Carried) -> Finding {
+    let (host, recipient, domain) = (place(sent), &back.recipient, domain_of(&back.recipient));
+    let all = if back.stayed_domains.is_empty() { "mail for" } else { "it keeps other domains, but mail for" };
+    let finding = Finding::new(
+        "loop.peer.backend_returns",
+        Actor::OurSettings,
+        format!(
+            "The relay host {host} of {} accepted the message for {recipient} and returned it to this gateway {}: {all} {domain} \
+             leads from there back here.",
+            sent.rule,
+            after(back)
+        ),
+    )
+    .confidence(Confidence::Proven)
+    .retry(Retry::AfterFix)
+    .disproof(format!("{host} delivering a message to {recipient}"))
+    .fix(format!("On {host}: do not use this gateway as smart-host for {domain}, and let the MX of {domain} lead to the server that holds it."))
+    .fix("Or set route.other.next_hops to a relay host that delivers, or to \"mx\".".to_owned());
+    with_return(finding, visit, back)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check, returned};
+
+    #[test]
+    fn a_relay_host_that_returns_is_told_as_one() {
+        let mut scene =
+            returned("back a@far.test from 127.0.0.30\nsent smart.corp.test 127.0.0.30 a@far.test rule route.other");
+        scene.visit.as_mut().unwrap().returns[0].sent[0].via = mail::Via::RelayHost;
+        scene.check(
+            "loop.peer.backend_returns: The relay host smart.corp.test (127.0.0.30) of route.other accepted the message for \
+             a@far.test and returned it to this gateway after 1 s: mail for far.test leads from there back here.",
+        );
+    }
 
     #[test]
     fn a_domain_that_the_backend_does_not_hold() {
