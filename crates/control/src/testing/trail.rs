@@ -158,5 +158,6 @@ fn attempt() -> Attempt {
         notes: Vec::new(),
         no_route: None,
         tries: vec![tried],
+        tries_left_out: 0,
     }
 }
