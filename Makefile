@@ -20,7 +20,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
 	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
 
-test: setup floors format lint unit peers proof-quick hostile-quick scenarios reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
+test: setup floors format lint unit peers proof-quick hostile-quick scenarios browser api reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
 	$(call say,all passed)
 
 setup: fetch ## Install what the tests need (once; needs root when something is missing)
@@ -79,6 +79,13 @@ browser: programs ## The Control Center in chromium: what people do on its pages
 	$(call say,browser)
 	@tests/browser/run.py $(TARGET)/debug/gatepost --pictures $(TARGET)/browser
 
+api: programs ## The API asked by a fuzzer in each role, a few seconds each
+	$(call say,api)
+	@tests/fuzz-api/run.py $(TARGET)/debug/gatepost --seconds 10
+
+fuzz-api: programs ## The same for minutes; SECONDS='600' for each role
+	@tests/fuzz-api/run.py $(TARGET)/debug/gatepost --seconds $(or $(SECONDS),120)
+
 score: programs ## How well the gateway explains failures: all of scenarios/, a table and score.json; SCORE='--jobs 4' for less waiting
 	@$(TARGET)/debug/sim score --gatepost $(TARGET)/debug/gatepost --json $(TARGET)/score.json $(SCORE) scenarios
 
@@ -112,4 +119,4 @@ clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios score reference licences architecture bench bench-quick bench-control clean
+.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api score reference licences architecture bench bench-quick bench-control clean

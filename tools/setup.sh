@@ -12,6 +12,8 @@ MARK=$PEERS/.ready-$RELEASE
 # Outside the repository: a rule book for pages that browsers run (axe-core, MPL-2.0), from npm; never shipped.
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/gatepost-tests
 AXE=axe-core@4.14.1
+# And a fuzzer of APIs (MIT), from PyPI.
+FUZZ=schemathesis==4.32.5
 
 missing() {
     local tool user
@@ -28,6 +30,7 @@ missing() {
     [ -x $PEERS/exim/usr/sbin/exim4 ] || echo exim4
     [ -x $PEERS/opensmtpd/usr/sbin/smtpd ] || echo opensmtpd
     [ -e "$CACHE/node_modules/axe-core/axe.min.js" ] || echo axe-core
+    [ -x "$CACHE/fuzz/bin/schemathesis" ] || echo schemathesis
     [ -e $MARK ] || echo "libraries of exim4 and opensmtpd"
 }
 
@@ -59,7 +62,13 @@ install() { apt install --no-remove --no-install-recommends "$@"; }
 
 apt update
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
-install postfix swaks libnet-ssleay-perl gcc libc6-dev python3 openssl iproute2 util-linux strace
+install postfix swaks libnet-ssleay-perl gcc libc6-dev python3 openssl iproute2 util-linux strace \
+    python3-venv chromium chromium-driver fonts-dejavu-core
+command -v npm >/dev/null || install npm
+mkdir -p "$CACHE"
+(cd "$CACHE" && npm install --no-save --no-audit --no-fund --ignore-scripts $AXE >>"$log" 2>&1)
+[ -x "$CACHE/fuzz/bin/schemathesis" ] ||
+    { python3 -m venv "$CACHE/fuzz" && "$CACHE/fuzz/bin/pip" install -q "$FUZZ"; } >>"$log" 2>&1
 
 mkdir -p $PEERS/deb
 chmod 755 target $PEERS

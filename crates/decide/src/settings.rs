@@ -87,6 +87,7 @@ pub enum AlertKind {
     Queue,
     Disk,
     Certificates,
+    Identity,
 }
 
 /// `https://…` or `http://…`, with a host.

@@ -4,6 +4,7 @@ use crate::clock::now;
 use crate::core::Core;
 use axum::body::Bytes;
 use axum::http::{Request, Uri, header};
+use decide::identity::State;
 use decide::settings::{AlertKind, Alerts};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -87,6 +88,13 @@ fn conditions(core: &Core, alerts: &Alerts) -> Vec<Condition> {
             usage.disk_free / 1_000_000
         );
         found.push(Condition { key: "disk".to_owned(), what, page: "/" });
+    }
+    if wants(AlertKind::Identity) {
+        let lines = core.desk.last().map(|report| report.lines).unwrap_or_default();
+        for line in lines.into_iter().filter(|line| line.state == State::Problem) {
+            let key = format!("identity {:?} {}", line.check, line.about);
+            found.push(Condition { key, what: line.sentence, page: "/identity" });
+        }
     }
     if wants(AlertKind::Certificates) {
         for shown in crate::view::certificates::all(core) {

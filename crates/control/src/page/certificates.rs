@@ -49,7 +49,7 @@ fn facts(one: &Shown, certificate: &Certificate, now: Time) -> Markup {
     html! {
         dl.facts {
             dt { "Names" } dd { (certificate.names.join(", ")) }
-            dt { "Valid until" } dd { @match certificate.not_after { Some(end) => { (time::exact(end)) " (" (time::ago(end, now)) ")" }, None => "unknown" } }
+            dt { "Valid until" } dd { @if one.file.is_none() { "the gateway stops" } @else { @match certificate.not_after { Some(end) => { (time::exact(end)) " (" (time::ago(end, now)) ")" }, None => "unknown" } } }
             dt { "Issued by" } dd { @if certificate.self_signed { "itself" } @else { (certificate.issuer) } }
             dt { "Key" } dd { (certificate.key) ", signed with " (certificate.signature) }
             dt { "In the file" } dd { @match one.chain { 0 | 1 => "no intermediate certificates", more => { (more - 1) " intermediate" @if more > 2 { "s" } } } }

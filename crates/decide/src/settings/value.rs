@@ -661,12 +661,13 @@ impl Choice for Spf {
 }
 
 impl Choice for AlertKind {
-    const WHAT: &'static str = "incidents, queue, disk or certificates";
+    const WHAT: &'static str = "incidents, queue, disk, certificates or identity";
     const WORDS: &'static [(&'static str, Self)] = &[
         ("incidents", AlertKind::Incidents),
         ("queue", AlertKind::Queue),
         ("disk", AlertKind::Disk),
         ("certificates", AlertKind::Certificates),
+        ("identity", AlertKind::Identity),
     ];
 }
 
