@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gatepost beside Postfix on one machine: `make bench`, or `make bench-quick`.
 
-  run.py [--rounds 3] [--tests relay4,relay4d,relay64,relay1m,lat,mem,queue] [--peers gatepost,postfix] [--quick]
+  run.py [--rounds 3] [--tests relay4,relay4d,relay64,relay1m,lat,mem,queue,diag] [--peers gatepost,postfix] [--quick]
   run.py --report bench/out/X.jsonl        only write BENCHMARKS.md from an earlier run
 
 Everything happens in a network namespace that has nothing but `lo`, with a name server that answers at once. Only
@@ -13,14 +13,17 @@ configured, synced to disk before the 250. CPU time is that of the gateway's cgr
   lat       20 messages/s: from the final dot to the arrival at the next hop, and to the 250
   mem       memory idle, with 1,000 and with 10,000 connections held open
   queue     100,000 messages that cannot be delivered; then a restart with the next hop back: time to the first delivery
+  diag      what explanations cost mail that goes through: two Gateposts, diagnosis.enabled true and false, in turn, 4 KiB messages
+            over 20 long connections; bytes written for each; and the time from a failed attempt to its finding, without
+            experiments, with experiments that are answered, and with some that hang
 """
-import argparse, json, mmap, os, platform, resource, select, shutil, signal, socket, statistics, struct, subprocess, sys, tempfile, time
+import argparse, datetime, json, mmap, os, platform, resource, select, shutil, signal, smtplib, socket, statistics, struct, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 TOOLS = TARGET / "bench"
-TESTS = "relay4,relay4d,relay64,relay1m,lat,mem,queue"
+TESTS = "relay4,relay4d,relay64,relay1m,lat,mem,queue,diag"
 START_S = 180
 
 
@@ -155,7 +158,7 @@ class Gateway:
 
 
 class Gatepost(Gateway):
-    name, port, next_hop = "gatepost", 2605, 2705
+    name, port, next_hop, control, more = "gatepost", 2605, 2705, 8025, ""
 
     def configure(self):
         self.queue = self.folder / "data"
@@ -164,8 +167,9 @@ data = "data"
 settings_file = "settings.toml"
 [listen]
 inbound = ["127.0.0.1:{self.port}"]
+outbound = ["127.0.0.1:{self.port + 1000}"]
 [control]
-listen = "127.0.0.1:8025"
+listen = "127.0.0.1:{self.control}"
 """)
         # The limits that Postfix does not have by default are raised; all else is as it comes.
         (self.folder / "settings.toml").write_text(f"""
@@ -180,6 +184,7 @@ name = "example.test"
 next_hops = ["127.0.0.1:{self.next_hop}"]
 [delivery]
 allow_private_addresses = true
+{self.more}
 """)
 
     def command(self):
@@ -190,6 +195,17 @@ allow_private_addresses = true
 
     def reset(self):
         shutil.rmtree(self.queue, ignore_errors=True)
+
+
+class Explaining(Gatepost):
+    """Mail for elsewhere goes to a relay host that refuses it."""
+    name, port, next_hop, control = "explaining", 2606, 2706, 8026
+    more = '[route.other]\nnext_hops = ["127.0.0.1:2708"]\n' + "".join(f'[[domain]]\nname = "refused{n}.test"\nnext_hops = ["127.0.0.1:1"]\n' for n in range(5))
+
+
+class Silent(Gatepost):
+    name, port, next_hop, control = "silent", 2607, 2707, 8027
+    more = "[diagnosis]\nenabled = false\n"
 
 
 class Postfix(Gateway):
@@ -300,6 +316,40 @@ class Sink:
         if self.child.poll() is None:
             self.child.terminate()
             self.child.wait()
+
+
+class Refusing:
+    """A relay host that does not like our name. With `hangs` only the first connection is answered."""
+
+    def __init__(self, hangs):
+        self.hangs, self.taken, self.listener = hangs, [], socket.create_server(("127.0.0.1", 2708))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.taken.append(connection)
+            if not self.hangs or len(self.taken) == 1:
+                threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection):
+        try:
+            connection.sendall(b"220 relay.bench.test ESMTP\r\n")
+            for line in connection.makefile("rb"):
+                word = line[:4].upper()
+                connection.sendall({b"EHLO": b"250 relay.bench.test\r\n", b"MAIL": b"450 4.7.1 Helo command rejected: Host not found\r\n",
+                                    b"QUIT": b"221 bye\r\n"}.get(word, b"250 ok\r\n"))
+        except OSError:
+            pass
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for connection in self.taken:
+            connection.close()
 
 
 def bsrc(gateway, *options):
@@ -434,6 +484,58 @@ class Bench:
         result["missing"], result["twice"] = len(acknowledged(acks).keys() - set(ids)), len(ids) - len(set(ids))
         yield "", result
 
+    def diag(self, gateway):
+        """CPU time of the two in turn: each alone on a busy machine would say more about the others on it."""
+        if gateway.name != "gatepost":
+            return
+        pairs, messages = (3, 1000) if self.quick else (15, 2000)
+        folder = Path(tempfile.mkdtemp(prefix="diag-", dir=self.folder))
+        folder.chmod(0o755)
+        on, off = Explaining(folder), Silent(folder)
+        costs, rates, cpu, disk = [], [], {on: [], off: []}, {}
+        try:
+            for one in (on, off):
+                one.start()
+                self.relay(one, 4096, 400, "-d")  # warm
+                disk[one] = -one.disk()
+            for pair in range(pairs):
+                seen = {one: self.relay(one, 4096, messages, "-d") for one in ((on, off) if pair % 2 else (off, on))}
+                for one, result in seen.items():
+                    cpu[one].append(result["cpu_s_per_1000"])
+                costs.append((seen[on]["cpu_s_per_1000"] / seen[off]["cpu_s_per_1000"] - 1) * 100)
+                rates.append(seen[on]["relay_rate"] / seen[off]["relay_rate"])
+            yield "", dict(pairs=pairs, messages=messages, cpu_on=statistics.median(cpu[on]), cpu_off=statistics.median(cpu[off]), cost_percent=round(statistics.median(costs), 2),
+                           costs=[round(cost, 1) for cost in sorted(costs)], rate_ratio=round(statistics.median(rates), 3))
+            events = [json.loads(line) for line in (on.queue / "events.json").read_text().split("\n") if '"delivered"' in line][-100:]
+            yield "_bytes", dict(delivered_event=round(statistics.mean(len(json.dumps(event, separators=(",", ":"))) for event in events)),
+                                 attempt=round(statistics.mean(len(json.dumps(event["attempt"], separators=(",", ":"))) for event in events)))
+            for kind in ("refused", "answered", "hanging"):
+                found = [self.finding(on, kind, number) for number in range(3 if self.quick else 5)]
+                yield "_finding_" + kind, dict(seconds_max=max(seconds for seconds, _ in found), seconds=[seconds for seconds, _ in found], cause=found[0][1])
+        finally:
+            on.stop()
+            off.stop()
+
+    def finding(self, gateway, kind, number):
+        """Seconds from the end of a failed attempt to its finding, by the times of its event, and the cause."""
+        recipient = f"u@{kind}{number}.test"
+        relay = Refusing(hangs=kind == "hanging") if kind != "refused" else None
+        try:
+            with smtplib.SMTP("127.0.0.1", gateway.port + 1000) as client:
+                client.sendmail("bench@source.test", [recipient], "Subject: x\r\n\r\nx\r\n")
+            end = time.monotonic() + 40
+            while time.monotonic() < end:
+                for line in (gateway.queue / "events.json").read_text().split("\n"):
+                    if recipient in line and '"attempt"' in line:
+                        event = json.loads(line)
+                        at = datetime.datetime.fromisoformat(event["time"]).timestamp()
+                        return round(at - event["attempt"]["ended"] / 1000, 3), (event.get("finding") or {}).get("cause")
+                time.sleep(0.1)
+            raise RuntimeError(f"no event about {recipient} within 40 s")
+        finally:
+            if relay:
+                relay.stop()
+
     def measure(self):
         for turn in range(self.given.rounds):
             first = turn % len(self.gateways)
@@ -488,7 +590,7 @@ def report(files, where):
             "raw figures of the rounds in brackets. Ratio: Gatepost to Postfix; bold where Gatepost is better."]
     for test in dict.fromkeys(row["test"] for row in rows):
         text += ["", f"### {test}", "", "| | Gatepost | Postfix | ratio |", "|---|---|---|---|"]
-        for field, label, more in next(fields for name, fields in FIELDS.items() if test.startswith(name)):
+        for field, label, more in next((fields for name, fields in FIELDS.items() if test.startswith(name)), []):
             cells, medians = [], []
             for peer in ("gatepost", "postfix"):
                 values = [row[field] for row in rows if row["test"] == test and row["peer"] == peer and row.get(field) is not None]
@@ -501,6 +603,10 @@ def report(files, where):
                 ratio = f"**{ours / theirs:.2f}**" if better else f"{ours / theirs:.2f}"
             if any(cell != "–" for cell in cells):
                 text.append(f"| {label} | {' | '.join(cells)} | {ratio} |")
+        if test.startswith("diag"):
+            text[-3:] = [""] + [f"Diagnosis, {test}: " + ", ".join(f"{name} {value}" for name, value in row.items() if name not in ("test", "peer", "round", "foreign_cores")) + "."
+                         for row in rows if row["test"] == test]
+            continue
         incomplete = [f"{row['peer']} round {row['round']}: {row['arrived']} of {row.get('accepted', row['messages'])} arrived" for row in rows
                       if row["test"] == test and "arrived" in row and row["arrived"] < row.get("accepted", row["messages"])]
         if incomplete:

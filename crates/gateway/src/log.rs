@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use store::Event;
+use store::{Event, PACKED, packed_text};
 
 /// Lines are gathered for so long and written at once: a thread woken for each line costs more than the line.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(5);
@@ -109,14 +109,21 @@ impl Sink {
             }
         }
         lines.push('\n');
-        let mut object = Map::new();
-        object.insert("time".to_owned(), Value::from(event.at.rfc3339()));
-        object.insert("audit_id".to_owned(), Value::from(event.id.to_string()));
-        object.insert("event".to_owned(), Value::from(event.kind.as_str()));
-        if let Value::Object(fields) = &event.fields {
-            object.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let _ = write!(
+            json,
+            "{{\"time\":\"{}\",\"audit_id\":\"{}\",\"event\":{}",
+            event.at.rfc3339(),
+            event.id,
+            Value::from(event.kind.as_str())
+        );
+        for (name, value) in event.fields.as_object().into_iter().flatten() {
+            let _ = write!(json, ",{}:", Value::from(name.as_str()));
+            let _ = match PACKED.contains(&name.as_str()).then(|| packed_text(value)).flatten() {
+                Some(text) => write!(json, "{text}"),
+                None => write!(json, "{value}"),
+            };
         }
-        let _ = writeln!(json, "{}", Value::Object(object));
+        json.push_str("}\n");
     }
 }
 

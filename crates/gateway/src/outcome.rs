@@ -406,7 +406,7 @@ fn delivered_events(
         "attempt_number": attempt.number,
         "elapsed_ms": now().ms() - delivery.message.received.ms(),
         "status": if first.dropped { "dropped: not on the recipient list".to_owned() } else { reply.map(|said| said.text.clone()).unwrap_or_else(|| "delivered".to_owned()) },
-        "attempt": attempt,
+        "attempt": store::pack(attempt),
     });
     cause.tell(&mut fields);
     Some(core.event(delivery.message.id, "delivered", fields))
@@ -432,7 +432,7 @@ fn failure_event(
         "attempt_number": attempt.number,
         "elapsed_ms": attempt.ended.since(attempt.started).as_millis() as u64,
         "status": status,
-        "attempt": attempt,
+        "attempt": store::pack(attempt),
     });
     cause.tell(&mut fields);
     core.event(delivery.message.id, kind, fields)

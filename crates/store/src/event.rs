@@ -4,6 +4,48 @@ use mail::{AuditId, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// A large value as one string: a tree of it would be built, copied and taken apart again at each station on the way to the trail.
+/// `"` and `'` change places, so that the string goes through JSON as it is. [`unpack`] gives the value back; whoever reads
+/// the trail gets events unpacked.
+pub fn pack(value: &impl Serialize) -> Value {
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    swap(&mut text);
+    Value::String(String::from_utf8(text).unwrap_or_default())
+}
+
+/// The JSON text of a packed value; `None` for any other value.
+pub fn packed_text(value: &Value) -> Option<String> {
+    let text = value.as_str().filter(|text| text.starts_with("{'") && text.ends_with('}'))?;
+    let mut text = text.as_bytes().to_vec();
+    swap(&mut text);
+    String::from_utf8(text).ok()
+}
+
+/// Fields that may be packed. Others are strangers' words, and may look like anything.
+pub const PACKED: [&str; 1] = ["attempt"];
+
+/// Unpacks what is packed among the fields of an event.
+pub fn unpack(fields: &mut Value) {
+    for name in PACKED {
+        if let Some(value) = fields.get_mut(name)
+            && let Some(whole) = packed_text(value).and_then(|text| serde_json::from_str(&text).ok())
+        {
+            *value = whole;
+        }
+    }
+}
+
+/// Both are ASCII: what was UTF-8 stays so.
+fn swap(text: &mut [u8]) {
+    for byte in text {
+        *byte = match *byte {
+            b'"' => b'\'',
+            b'\'' => b'"',
+            other => other,
+        };
+    }
+}
+
 /// Something that happened to a message or a connection. Fields called `sender`, `recipient`, `recipients`, `subject`,
 /// `message_id`, `client` and `status` (text, or a list of texts) make its mail findable; others are only kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +108,16 @@ pub(crate) fn decode(text: &[u8]) -> serde_json::Result<Vec<Event>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_packed_comes_back_and_nothing_else() {
+        let value = serde_json::json!({"a": ["it's", "\"quoted\"", "back\\slash", "ü\n"], "b": {"c": null}});
+        let packed = pack(&value);
+        assert!(packed.as_str().is_some_and(|text| text.starts_with("{'a':[")), "{packed}");
+        let mut fields = serde_json::json!({"attempt": packed, "status": "{'x'", "n": 1, "subject": "{'a':1}"});
+        unpack(&mut fields);
+        assert_eq!(fields, serde_json::json!({"attempt": value, "status": "{'x'", "n": 1, "subject": "{'a':1}"}));
+    }
 
     #[test]
     fn joined_batches_come_back_in_order() {

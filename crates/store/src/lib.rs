@@ -47,7 +47,7 @@ pub use alarms::{Alarm, Alarms};
 pub use content::{Content, Loaded, Part};
 pub use disk::{Disk, Faults, Operation};
 pub use draft::{Committed, Draft};
-pub use event::Event;
+pub use event::{Event, PACKED, pack, packed_text, unpack};
 pub use incident::{Cause, Incident};
 pub use limits::Limits;
 pub use memory::Remembered;

@@ -22,7 +22,7 @@ pub(crate) use facts::{causes, stats};
 pub(crate) use search::{find, page, search};
 pub(crate) use shipper::{Shipper, Signal};
 
-use crate::event::Event;
+use crate::event::{Event, unpack};
 use crate::schema::{io_error, migrate, open_writer};
 use mail::{AuditId, Time};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -142,13 +142,10 @@ pub(crate) fn show(db: &Connection, id: AuditId) -> rusqlite::Result<Vec<Event>>
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let fields: String = row.get(3)?;
-    Ok(Event {
-        id: audit_id(row, 0)?,
-        at: Time(row.get(1)?),
-        kind: row.get(2)?,
-        fields: serde_json::from_str(&fields).unwrap_or(Value::String(fields)),
-    })
+    let text: String = row.get(3)?;
+    let mut fields = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    unpack(&mut fields);
+    Ok(Event { id: audit_id(row, 0)?, at: Time(row.get(1)?), kind: row.get(2)?, fields })
 }
 
 fn audit_id(row: &Row<'_>, column: usize) -> rusqlite::Result<AuditId> {
