@@ -20,7 +20,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
 	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
 
-test: setup floors format lint unit peers proof-quick hostile-quick scenarios browser api reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
+test: setup floors format lint unit peers proof-quick hostile-quick scenarios browser api reference licences architecture soak-quick ## Everything that CI checks, in its order; stops at the first failure
 	$(call say,all passed)
 
 setup: fetch ## Install what the tests need (once; needs root when something is missing)
@@ -71,6 +71,15 @@ hostile: ## Slow, silent, flooding, vanishing clients, header bombs, endless lin
 	@cargo build -q --release -p gateway
 	@tests/hostile/hostile.py $(TARGET)/release/gatepost --long --report RELIABILITY.md
 
+soak-quick: programs ## Twenty seconds of `make soak`
+	$(call say,soak)
+	@tests/soak/soak.py $(TARGET)/debug/gatepost
+
+soak: ## An hour in a world that goes wrong by chance: peers, DNS, settings, kills; SOAK='--seconds 600 --seed 7'; writes RELIABILITY.md
+	@tools/setup.sh
+	@cargo build -q --release -p gateway
+	@tests/soak/soak.py $(TARGET)/release/gatepost --report RELIABILITY.md --seconds 3600 $(SOAK)
+
 scenarios: programs ## Scripted DNS, peers and clients: what must happen, happens
 	$(call say,scenarios)
 	@$(TARGET)/debug/sim run --gatepost $(TARGET)/debug/gatepost crates/sim/scenarios/*.toml
@@ -119,4 +128,4 @@ clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api score reference licences architecture bench bench-quick bench-control clean
+.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api score reference licences architecture bench bench-quick bench-control clean soak-quick soak
