@@ -20,7 +20,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
 	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
 
-test: setup floors format lint unit peers proof-quick hostile-quick scenarios browser api reference licences architecture soak-quick ## Everything that CI checks, in its order; stops at the first failure
+test: setup floors format lint unit peers proof-quick hostile-quick soak-quick scenarios browser api reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
 	$(call say,all passed)
 
 setup: fetch ## Install what the tests need (once; needs root when something is missing)
