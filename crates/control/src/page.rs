@@ -13,6 +13,7 @@ pub(crate) mod first_start;
 pub(crate) mod message;
 pub(crate) mod problem;
 pub(crate) mod queue;
+pub(crate) mod setup;
 pub(crate) mod sign_in;
 pub(crate) mod status;
 pub(crate) mod tokens;
@@ -46,6 +47,7 @@ fn pages() -> Routes {
         .merge(certificates::routes())
         .merge(alerts::routes())
         .merge(backup::routes())
+        .merge(setup::routes())
 }
 
 /// All routes, behind the headers that every answer carries.

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod certificates;
 pub mod explain;
 pub mod queue;
+pub mod setup;
 pub mod status;
 pub mod trail;
 
@@ -13,6 +14,7 @@ pub use backup::BackupReader;
 pub use certificates::{CertificateReader, Note, Shown};
 pub use explain::{ExplainReader, Explained, FindingPage, ReplyPage, StatusPage};
 pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
+pub use setup::{Looked, SetupReader};
 pub use status::{Health, StatusReader};
 pub use trail::{
     AuditFilter, AuditPage, AuditRow, Happening, Inside, LISTENERS, Message, OUTCOMES, Part, TrailReader, Waiting,
@@ -20,15 +22,25 @@ pub use trail::{
 
 use serde::Serialize;
 
-/// All subjects together.
-pub trait Reader:
-    StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader + TrailReader
-{
+macro_rules! subjects {
+    ($($reader:ident)*) => {
+        /// All subjects together.
+        pub trait Reader: $($reader +)* {}
+
+        impl<T: $($reader +)*> Reader for T {}
+    };
 }
 
-impl<T: StatusReader + ExplainReader + QueueReader + CertificateReader + AlertReader + BackupReader + TrailReader>
-    Reader for T
-{
+// Add a line.
+subjects! {
+    AlertReader
+    BackupReader
+    CertificateReader
+    ExplainReader
+    QueueReader
+    SetupReader
+    StatusReader
+    TrailReader
 }
 
 /// Why a question has no answer, or an order was not carried out.

@@ -6,6 +6,7 @@ mod backup;
 pub(crate) mod certificates;
 mod explain;
 mod queue;
+mod setup;
 mod structure;
 mod trail;
 mod work;

@@ -48,7 +48,7 @@ async fn begin(_: Open, State(center): State<Center>, visitor: Visitor, Form(typ
         Err(Problem::Field { field: "again".to_owned(), what: "It is not the same password as above.".to_owned() })
     };
     match made {
-        Ok(secret) => sign_in::with_session(&secret, &visitor, Redirect::to("/").into_response()),
+        Ok(secret) => sign_in::with_session(&secret, &visitor, Redirect::to("/setup").into_response()),
         Err(problem) => {
             let page = shell::bare("Welcome to Gatepost", form(&typed.key, &typed.name, Some(&problem)));
             shell::with(StatusCode::UNPROCESSABLE_ENTITY, page)
