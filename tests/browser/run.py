@@ -270,9 +270,64 @@ def the_second_step_is_asked_for_once_it_is_on(world):
 
 
 @check
-def each_role_sees_and_does_what_it_may(world):
+def the_setup_looks_before_it_saves_and_keeps_what_was_typed(world):
     browser = world.browser
     world.ann = world.cookie()
+    world.go("/setup")
+    browser.type("#hostname", "mail..corp.test")
+    browser.button("Save and go on")
+    must(browser.has("#hostname-error"), browser.text)
+    must(browser.js("return document.querySelector('#hostname').value") == "mail..corp.test", "what was typed stays")
+    browser.type("#hostname", "nowhere.corp.test")
+    browser.button("Look at it from outside")
+    must("Seen from outside" in browser.text(), browser.text)
+    world.picture("setup-name")
+    browser.type("#hostname", "gw.corp.test")
+    browser.button("Save and go on")
+    must(browser.url().endswith("/setup/domain"), browser.text)
+    browser.type("#name", "loop.test")
+    browser.type("#hops", f"127.0.0.1:{world.inbound}")
+    browser.button("Add this domain")
+    must(browser.has("#name-error") and "this gateway" in browser.text(), f"a loop is refused: {browser.text()}")
+    must(browser.js("return document.querySelector('#hops').value") == f"127.0.0.1:{world.inbound}", "what was typed stays")
+    browser.type("#name", "second.test")
+    browser.type("#hops", f"127.0.0.1:{world.behind}")
+    browser.button("Look at the way")
+    must(f"127.0.0.1" in browser.text(), browser.text)
+    browser.button("Add this domain")
+    must("second.test" in browser.text(), browser.text)
+    world.picture("setup-domain")
+    world.go("/setup/test")
+    browser.type("#to", "someone@second.test")
+    browser.button("Send")
+    must("on its way" in browser.text(), browser.text)
+
+
+@check
+def mail_that_is_stuck_is_found_by_its_cause_and_sent_on_its_way(world):
+    browser = world.browser
+    for number in range(3):
+        world.mail(f"user{number}@corp.test", f"Invoice {number}")
+    count = lambda: len(json.loads(world.run("queue", "list", "--json").stdout))
+    wait(lambda: count() == 4 and all(row["attempts"] for row in json.loads(world.run("queue", "list", "--json").stdout)), "the mail is tried and waits")
+    world.go("/queue?by=cause")
+    text = browser.text()
+    must("refused" in text or "corp.test" in text, text)
+    world.picture("queue-by-cause")
+    world.go("/audit?q=Invoice+1")
+    must("user1@corp.test" in browser.text() and "user2@corp.test" not in browser.text(), browser.text)
+    browser.click("main a[href^='/message/']")
+    must("user1@corp.test" in browser.text(), browser.text)
+    world.picture("message")
+    world.sink = Sink(world.behind)
+    world.act("/queue", "retry")
+    wait(lambda: count() == 0, lambda: f"all is delivered: {count()} left", 30)
+    must(len(world.sink.taken) == 4, f"{len(world.sink.taken)} arrived")
+
+
+@check
+def each_role_sees_and_does_what_it_may(world):
+    browser = world.browser
     for name, role in (("olga", "operator"), ("rita", "read-only"), ("hugo", "help-desk")):
         world.go("/administrators")
         browser.type("#name", name)
@@ -285,6 +340,7 @@ def each_role_sees_and_does_what_it_may(world):
     must(menu and "/administrators" not in menu and "/settings" not in menu, f"the help desk's menu: {menu}")
     for path in ("/administrators", "/acts", "/tokens"):
         must(world.http(path, world.cookie())[0] == 403, f"{path} for the help desk")
+    must(world.http("/audit", world.cookie())[0] == 200, "the help desk finds mail")
     world.sign_in("rita")
     must(world.http("/administrators/change", world.cookie(), "name=ann&act=remove")[0] == 403, "a reader removes nobody")
     world.back("ann")
