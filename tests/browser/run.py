@@ -308,8 +308,10 @@ def mail_that_is_stuck_is_found_by_its_cause_and_sent_on_its_way(world):
     browser = world.browser
     for number in range(3):
         world.mail(f"user{number}@corp.test", f"Invoice {number}")
-    count = lambda: len(json.loads(world.run("queue", "list", "--json").stdout))
-    wait(lambda: count() == 4 and all(row["attempts"] for row in json.loads(world.run("queue", "list", "--json").stdout)), "the mail is tried and waits")
+    queue = lambda: json.loads(world.run("queue", "list", "--json").stdout)
+    count = lambda: len(queue())
+    # Those behind the first wait for its destination to be tried again.
+    wait(lambda: count() == 4 and any(row["finding"] for row in queue()), lambda: f"the mail is tried and waits: {queue()}")
     world.go("/queue?by=cause")
     text = browser.text()
     must("refused" in text or "corp.test" in text, text)
@@ -320,7 +322,13 @@ def mail_that_is_stuck_is_found_by_its_cause_and_sent_on_its_way(world):
     must("user1@corp.test" in browser.text(), browser.text)
     world.picture("message")
     world.sink = Sink(world.behind)
-    world.act("/queue", "retry")
+    world.go("/queue?by=cause")
+    world.picture("queue-by-cause")
+    world.go("/queue?by=message")
+    browser.js("document.querySelector('#scope').value = 'all'")
+    browser.click("button[name=order][value=retry]")
+    must("is this right" in browser.text(), browser.text)
+    browser.click("form.row button[type=submit]")
     wait(lambda: count() == 0, lambda: f"all is delivered: {count()} left", 30)
     must(len(world.sink.taken) == 4, f"{len(world.sink.taken)} arrived")
 

@@ -101,7 +101,7 @@ class Browser:
     def press_on(self, element):
         """Clicks; the page that it leads to is there when this returns."""
         leads = self.js("""arguments[0].scrollIntoView({block: 'center'}); document.documentElement.dataset.old = '1';
-            return arguments[0].matches('a[href], button[type=submit], button:not([type])')""", element)
+            return arguments[0].matches('a[href], button[type=submit], button:not([type])') && !arguments[0].closest('[data-dialog]')""", element)
         self.do("POST", f"/element/{element[ELEMENT]}/click", {})
         if leads:
             wait(lambda: self.js("return !document.documentElement.dataset.old && document.readyState === 'complete'"), "the next page")
