@@ -36,6 +36,8 @@ struct Book {
     troubles: HashMap<String, Trouble>,
     /// Organisations whose servers came from an address inside.
     crowds: HashMap<IpAddr, Vec<String>>,
+    /// Addresses of which it is known that they hide others.
+    nats: HashMap<IpAddr, Time>,
 }
 
 /// The last delivery to a domain that went well: what differs from it later may be the reason.
@@ -122,6 +124,20 @@ impl Around {
             crowd.push(owner.to_owned());
         }
         is_new && crowd.len() > 1
+    }
+
+    /// This address was found to hide clients.
+    pub(crate) fn nat(&self, address: IpAddr) {
+        let mut book = self.lock();
+        if book.nats.len() >= CROWDS_MAX {
+            book.nats.clear();
+        }
+        book.nats.insert(address, now());
+    }
+
+    /// Whether an address hides clients, as was found within a day.
+    pub(crate) fn is_nat(&self, address: IpAddr) -> bool {
+        self.lock().nats.get(&address).is_some_and(|at| at.ms() > now().ms() - 24 * HOUR_MS)
     }
 
     /// Books a message that came or went.

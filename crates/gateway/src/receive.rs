@@ -665,7 +665,9 @@ impl Session {
 
     /// Whether the sender's domain permits this client, if the listener insists on it.
     async fn judge_sender(&mut self, settings: &Settings) -> Result<(), (&'static status::Kind, Reply)> {
-        if settings.door(self.role).is_none_or(|door| door.spf != Spf::Enforce) {
+        // A NAT's address says nothing of whoever stands behind it.
+        if settings.door(self.role).is_none_or(|door| door.spf != Spf::Enforce) || self.core.around.is_nat(self.client)
+        {
             return Ok(());
         }
         let Some(check) = self.spf().await else { return Ok(()) };

@@ -271,6 +271,9 @@ pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: Audit
         false => Vec::new(),
     };
     let who = concerned(&visit);
+    if findings.iter().any(|finding| finding.cause == "net.snat_hides_clients") {
+        core.around.nat(visit.client);
+    }
     for finding in findings.iter().filter(|finding| finding.severity != mail::Severity::Info) {
         core.around.trouble(ids.first().copied().unwrap_or(connection), &who, Vec::new(), finding);
     }

@@ -1,6 +1,7 @@
 //! All rules, in families. The order of the families and within them decides between findings of equal weight: what can
 //! be told for certain and specially comes first.
 
+pub(crate) mod auth;
 pub(crate) mod content;
 pub(crate) mod diag;
 pub(crate) mod dns;
@@ -25,7 +26,7 @@ pub(super) const FALLBACKS: &[&str] = &["peer.refused", "peer.deferred", "peer.c
 
 /// Every rule, special before general.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    let families: [&[Rule]; 15] = [
+    let families: [&[Rule]; 16] = [
         loops::RULES,
         middlebox::RULES,
         dns::RULES,
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         content::RULES,
         smtp::RULES,
         rcpt::RULES,
+        auth::RULES,
         peer::RULES,
         diag::RULES,
         own::GENERAL,

@@ -4,6 +4,7 @@ use crate::diagnose::Rule;
 
 mod ambiguous_after_data;
 mod bad_sequence;
+mod command_syntax;
 mod command_too_long;
 mod dot_stuffing;
 mod early_talker;
@@ -35,6 +36,7 @@ pub(super) const RULES: &[Rule] = &[
     foreign_protocol::RULE,
     command_too_long::RULE,
     bad_sequence::RULE,
+    command_syntax::RULE,
     unknown_commands::RULE,
     partial_rcpt::RULE,
     ambiguous_after_data::RULE,
