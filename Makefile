@@ -118,7 +118,11 @@ bench-quick: ## The same, 1 round of few messages (a few minutes); prints only
 	@tools/setup.sh
 	@bench/run.py --quick
 
-bench-control: ## A month's audit trail of 5 million messages (10 GB, a quarter of an hour): what it costs, and how long its questions take
+bench-control: ## Pages of a queue of a million; a month's audit trail of 5 million messages (10 GB, a quarter of an hour): what they cost, and how long their questions take
+	@rm -rf $(TARGET)/bench/pages
+	@mkdir -p $(TARGET)/bench/pages
+	@cargo run -q --locked --release -p store --example pages -- 1000000 $(TARGET)/bench/pages
+	@rm -rf $(TARGET)/bench/pages
 	@rm -rf $(TARGET)/bench/trail
 	@cargo run -q --locked --release -p store --example trail -- fill $(TARGET)/bench/trail
 	@cargo run -q --locked --release -p store --example trail -- ask $(TARGET)/bench/trail

@@ -8,8 +8,11 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod certificates;
 pub(crate) mod dashboard;
+pub(crate) mod destinations;
+pub(crate) mod diagnose;
 pub(crate) mod explain;
 pub(crate) mod first_start;
+pub(crate) mod logs;
 pub(crate) mod message;
 pub(crate) mod problem;
 pub(crate) mod queue;
@@ -37,6 +40,9 @@ fn pages() -> Routes {
         .merge(queue::routes())
         .merge(explain::routes())
         .merge(message::routes())
+        .merge(destinations::routes())
+        .merge(diagnose::routes())
+        .merge(logs::routes())
         .merge(status::routes())
         .merge(sign_in::routes())
         .merge(first_start::routes())

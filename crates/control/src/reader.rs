@@ -3,7 +3,10 @@
 pub mod alerts;
 pub mod backup;
 pub mod certificates;
+pub mod destination;
+pub mod diagnose;
 pub mod explain;
+pub mod log;
 pub mod queue;
 pub mod setup;
 pub mod status;
@@ -12,7 +15,12 @@ pub mod trail;
 pub use alerts::{Alert, AlertReader};
 pub use backup::BackupReader;
 pub use certificates::{CertificateReader, Note, Shown};
+pub use destination::{
+    AttemptSeen, Destination, DestinationHost, DestinationReader, DestinationRow, Spread, StageTime, TlsSeen,
+};
+pub use diagnose::{DiagnoseReader, Diagnosed, Diagnosis, Step};
 pub use explain::{ExplainReader, Explained, FindingPage, ReplyPage, StatusPage};
+pub use log::{LogAsked, LogLine, LogPage, LogReader};
 pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
 pub use setup::{Looked, SetupReader};
 pub use status::{Health, StatusReader};
@@ -36,7 +44,10 @@ subjects! {
     AlertReader
     BackupReader
     CertificateReader
+    DestinationReader
+    DiagnoseReader
     ExplainReader
+    LogReader
     QueueReader
     SetupReader
     StatusReader

@@ -13,7 +13,10 @@ use mail::Time;
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
 
+mod destination;
+mod diagnose;
 mod explain;
+mod log;
 mod queue;
 mod trail;
 

@@ -209,7 +209,11 @@ async fn look_up(core: &Core, in_force: &InForce, plan: &Plan, anew: bool) -> (R
             false => core.resolver.ask(&in_force.dns, question).await,
         };
         let asks = questions.into_iter().map(ask);
-        known.extend(join_all(asks).await);
+        let answers = join_all(asks).await;
+        for answer in &answers {
+            crate::heard::tell("DNS", "", || crate::door::dns_line(answer));
+        }
+        known.extend(answers);
     }
     (route::resolve(plan, &in_force.identity, &known, rand::random()), known)
 }

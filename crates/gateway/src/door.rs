@@ -573,6 +573,13 @@ pub(crate) fn check_hop(hop: &str) -> Result<(), String> {
     if is_name && port > 0 { Ok(()) } else { Err(wrong()) }
 }
 
+/// An answer of DNS in one line.
+pub(crate) fn dns_line(answer: &mail::dns::Answer) -> String {
+    let server = if answer.cached { "the cache" } else { &answer.server };
+    let validated = if answer.authentic { ", validated" } else { "" };
+    format!("{} (from {server}, {} ms{validated})", answer.summary(), answer.elapsed_ms)
+}
+
 async fn route(core: &Arc<Core>, domain: &Domain) -> Value {
     let in_force = core.in_force();
     let plan = deliver::plan_of(&in_force, &decide::route::lane(domain));
@@ -583,7 +590,7 @@ async fn route(core: &Arc<Core>, domain: &Domain) -> Value {
     };
     json!({
         "domain": domain, "rule": route.rule, "settings_version": in_force.version, "destination": route.destination.0, "verdict": verdict,
-        "dns": answers.iter().map(|answer| format!("{} (from {}, {} ms{})", answer.summary(), if answer.cached { "the cache" } else { &answer.server }, answer.elapsed_ms, if answer.authentic { ", validated" } else { "" })).collect::<Vec<_>>(),
+        "dns": answers.iter().map(dns_line).collect::<Vec<_>>(),
         "candidates": route.candidates.iter().map(|candidate| json!({ "host": candidate.host, "address": candidate.address, "preference": candidate.preference })).collect::<Vec<_>>(),
         "dropped": route.dropped.iter().map(|dropped| json!({ "host": dropped.host, "address": dropped.address, "preference": dropped.preference, "why": dropped.why.to_string() })).collect::<Vec<_>>(),
         "notes": route.notes,

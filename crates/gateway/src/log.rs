@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use store::{Event, PACKED, packed_text};
 
@@ -21,6 +21,7 @@ const WAITING_MAX: usize = 8192;
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     sender: SyncSender<Event>,
+    file: Option<PathBuf>,
 }
 
 struct Sink {
@@ -45,7 +46,13 @@ impl Log {
             .name("log".to_owned())
             .spawn(move || sink.run(&receiver))
             .map_err(|error| format!("cannot start the log thread: {error}"))?;
-        Ok(Log { sender })
+        let file = (files.file != "-").then(|| folder.join(&files.file));
+        Ok(Log { sender, file })
+    }
+
+    /// The file with the lines; `None`: standard error.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Writes an event soon.

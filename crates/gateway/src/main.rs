@@ -14,6 +14,7 @@ mod diagnose;
 mod door;
 mod explain;
 mod greylist;
+mod heard;
 mod host;
 mod identity;
 mod listen;

@@ -92,18 +92,41 @@ async fn one(core: &Arc<Core>, in_force: &InForce, experiment: &Experiment) -> L
         return look(Seen::NotMade("the settings forbid it (diagnosis.experiments)".to_owned()));
     }
     if let Some(look) = core.probes.kept(experiment, Instant::now()) {
+        let at = look.at.rfc3339();
+        crate::heard::tell("note", "", || {
+            format!("{}: done at {at} already; that result is used", described(experiment))
+        });
         return look;
     }
     if let Some(address) = experiment.address()
         && let Err(why) = core.probes.spend(address.ip(), settings.connections_per_hour, Instant::now())
     {
+        crate::heard::tell("note", "", || format!("{}: not done: {why}", described(experiment)));
         return look(Seen::NotMade(why));
     }
+    crate::heard::tell("experiment", "", || described(experiment));
     let look = look(made(core, in_force, experiment).await);
+    if let Seen::Answer(answer) = &look.result {
+        crate::heard::tell("DNS", "", || crate::door::dns_line(answer));
+    }
     if !matches!(look.result, Seen::NotMade(_)) {
         core.probes.keep(&look, Instant::now());
     }
     look
+}
+
+/// What is about to be done, for people.
+fn described(experiment: &Experiment) -> String {
+    match experiment {
+        Experiment::Ask { question, .. } => format!("asks DNS: {question}"),
+        Experiment::Connect { address } => format!("connects to {address}"),
+        Experiment::Greet { address, host, source, ehlo, .. } => {
+            let source = source.map(|source| format!(" from {source}")).unwrap_or_default();
+            let ehlo = ehlo.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+            format!("talks to {host} at {address}{source}{ehlo}")
+        }
+        Experiment::TlsFirst { address, host } => format!("begins TLS at once with {host} at {address}"),
+    }
 }
 
 /// Makes one, whatever the budget.

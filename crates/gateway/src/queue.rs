@@ -128,6 +128,16 @@ pub(crate) enum Contact {
     None,
 }
 
+/// How a destination stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    pub(crate) couriers: u32,
+    pub(crate) in_flight: u32,
+    /// In a row.
+    pub(crate) failures: u32,
+    pub(crate) down: Option<Down>,
+}
+
 /// A destination that failed repeatedly.
 #[derive(Clone, Debug)]
 pub(crate) struct Down {
@@ -352,6 +362,23 @@ impl Queue {
     /// Our connections to this address now.
     pub(crate) fn connections(&self, address: IpAddr) -> u32 {
         self.lock().addresses.get(&address).copied().unwrap_or(0)
+    }
+
+    /// How all destinations stand that have work, connections or failures.
+    pub(crate) fn standings(&self) -> HashMap<String, Standing> {
+        let state = self.lock();
+        let standing = |here: &Destination| Standing {
+            couriers: here.couriers,
+            in_flight: here.in_flight,
+            failures: here.failures,
+            down: here.down.clone(),
+        };
+        state.destinations.iter().map(|(name, here)| (name.clone(), standing(here))).collect()
+    }
+
+    /// An address that refused one connection more is given no more than so many, until then.
+    pub(crate) fn learned(&self, address: IpAddr) -> Option<(u32, Time)> {
+        self.lock().crowded.get(&address).copied().filter(|(_, until)| *until > now())
     }
 
     /// A connection to the address, unless it has its limit already.

@@ -4,7 +4,10 @@ mod accounts;
 mod alerts;
 mod backup;
 pub(crate) mod certificates;
+mod destination;
+mod diagnose;
 mod explain;
+mod log;
 mod queue;
 mod setup;
 mod structure;
@@ -17,17 +20,18 @@ use crate::sweep;
 use async_trait::async_trait;
 use control::{Account, Center, Done, Health, Order, Orders, Problem, Selected, Work};
 use decide::settings::Mode;
+use diagnose::Diagnoses;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use work::Works;
 
-/// The running gateway, as the pages know it, and the orders that they began.
-pub(crate) struct View(pub(crate) Arc<Core>, Arc<Works>);
+/// The running gateway, as the pages know it, and the orders and diagnoses that they began.
+pub(crate) struct View(pub(crate) Arc<Core>, Arc<Works>, Arc<Diagnoses>);
 
 /// What the router stands on.
 pub(crate) fn center(core: &Arc<Core>) -> Center {
-    let view = Arc::new(View(core.clone(), Arc::default()));
+    let view = Arc::new(View(core.clone(), Arc::default(), Arc::default()));
     Center { reader: view.clone(), orders: view.clone(), accounts: view }
 }
 

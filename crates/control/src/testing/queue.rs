@@ -7,7 +7,7 @@ use mail::{Actor, Finding, Time};
 
 const NOW: i64 = super::NOW.0;
 
-fn finding() -> Finding {
+pub(super) fn finding() -> Finding {
     Finding::new(
         "dns.mx_target_missing",
         Actor::TheirDns,

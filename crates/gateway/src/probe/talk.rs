@@ -58,10 +58,12 @@ pub(super) async fn connect(
         Ok(socket) => {
             let ms = u32::try_from(now().since(tried.started).as_millis()).unwrap_or(u32::MAX);
             tried.connect = Connect::Made { ms };
+            crate::heard::tell("connect", host, || format!("connected to {address} in {ms} ms"));
             tried.source = socket.local_addr().ok().map(|local| local.ip());
             (tried, Some(socket))
         }
         Err((connect, failure)) => {
+            crate::heard::tell("connect", host, || format!("{address}: {}", failure.status));
             tried.connect = connect;
             tried.failure = Some(failure);
             (tried, None)
@@ -248,6 +250,12 @@ impl Talk {
     }
 
     fn record(&mut self, speaker: Speaker, text: &str) {
+        let stage = match speaker {
+            Speaker::Client => "said",
+            Speaker::Server => "heard",
+            Speaker::Note => "note",
+        };
+        crate::heard::tell(stage, &self.tried.host, || text.to_owned());
         self.tried.transcript.push(Said { at: now(), speaker, text: text.to_owned() });
     }
 }

@@ -5,12 +5,12 @@ use crate::gateway::{Gateway, peer};
 const PASSWORD: &str = "correct horse battery";
 
 /// Posts a form as a browser does from one of our own pages.
-async fn post(gateway: &Gateway, path: &str, session: &str, form: &str) -> String {
+pub(crate) async fn post(gateway: &Gateway, path: &str, session: &str, form: &str) -> String {
     let headers = format!("Sec-Fetch-Site: same-origin\r\nCookie: gatepost={session}\r\n");
     gateway.request(&format!("POST {path}"), &headers, form).await
 }
 
-async fn get(gateway: &Gateway, path: &str, session: &str) -> String {
+pub(crate) async fn get(gateway: &Gateway, path: &str, session: &str) -> String {
     gateway.request(&format!("GET {path}"), &format!("Cookie: gatepost={session}\r\n"), "").await
 }
 
@@ -22,7 +22,7 @@ fn session(answer: &str) -> String {
 }
 
 /// The first administrator, `ann`, by the printed link.
-async fn first(gateway: &Gateway) -> String {
+pub(crate) async fn first(gateway: &Gateway) -> String {
     let (code, link) = gateway.run(&["admin", "first-start"]);
     assert_eq!(code, 0, "{link}");
     let key = link.trim().split("key=").nth(1).unwrap();

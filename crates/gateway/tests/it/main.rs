@@ -13,6 +13,7 @@ mod greylist;
 mod identity;
 mod loops;
 mod operate;
+mod pages;
 mod resolve;
 mod returns;
 mod scan;

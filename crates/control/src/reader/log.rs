@@ -1,0 +1,60 @@
+//! The log file, read from its end.
+
+use crate::Problem;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+#[async_trait]
+pub trait LogReader: Send + Sync + 'static {
+    /// Lines that match, the newest last; looks backwards from `before` (absent: the end) for a bounded time.
+    async fn log(&self, asked: &LogAsked, before: Option<u64>, limit: usize) -> Result<LogPage, Problem>;
+    /// Lines that match and were written behind octet `from`, after waiting at most `ms` for one.
+    async fn log_after(&self, asked: &LogAsked, from: u64, ms: u64) -> Result<LogPage, Problem>;
+    /// Octets of the file from `from` on; empty: that was its end.
+    async fn log_octets(&self, from: u64) -> Result<Vec<u8>, Problem>;
+}
+
+/// Which lines. An empty field is not asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, utoipa::IntoParams, utoipa::ToSchema)]
+#[serde(default)]
+pub struct LogAsked {
+    /// `ML-DELIVERY`, or a part of a tag.
+    pub tag: String,
+    /// `info`, `notice`, `warning`.
+    pub level: String,
+    /// An Audit ID.
+    pub id: String,
+    /// A part of the line; case does not matter.
+    pub text: String,
+    /// `2026-11-25 14:00`, in the zone of the log itself.
+    pub from: String,
+    pub until: String,
+}
+
+/// A piece of the log.
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct LogPage {
+    pub lines: Vec<LogLine>,
+    /// Look further back from here; absent: that was the file's beginning.
+    pub before: Option<u64>,
+    /// Octet behind the last that was looked at: for what is written later.
+    pub end: u64,
+    /// Octets looked at.
+    pub looked: u64,
+    /// The file's name and size.
+    pub file: String,
+    pub size: u64,
+}
+
+/// One line, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct LogLine {
+    /// As the log writes it: local time with its zone.
+    pub time: String,
+    pub level: String,
+    pub tag: String,
+    /// Empty if there is none.
+    pub audit_id: String,
+    /// What follows.
+    pub text: String,
+}
