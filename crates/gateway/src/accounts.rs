@@ -510,7 +510,8 @@ async fn carry_out(
                     return Err(wrong("name", format!("There is an administrator {} already.", made.name)));
                 }
                 all.push(made);
-                Ok(())
+                let what = "make a full administrator first, or nobody could change anything";
+                somebody_rules(all).map_err(|_| Problem::Failed { what: what.to_owned() })
             };
             with_all(core, add).await.map(nothing)
         }
