@@ -21,8 +21,8 @@ pub(crate) mod tls;
 
 use super::Rule;
 
-/// Findings that only repeat what the host said: worth nothing beside one that explains it.
-pub(super) const FALLBACKS: &[&str] = &["peer.refused", "peer.deferred", "peer.closed", "peer.silent"];
+/// Findings that only repeat what was said: worth nothing beside one that explains it.
+pub(super) const FALLBACKS: &[&str] = &["peer.refused", "peer.deferred", "peer.closed", "peer.silent", "own.refused"];
 
 /// Every rule, special before general.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

@@ -43,20 +43,47 @@ fn find(case: &Case<'_>) -> Answer {
         None => visit.client.to_string(),
     };
     let recipient = &back.recipient;
+    // Addresses that the message went to on its way round, in their order.
+    let mut ring: Vec<&String> = vec![to];
+    for pass in back.other_passes.iter().flat_map(|one| &one.recipients) {
+        let reached = back.delivered_to.iter().any(|address| address.eq_ignore_ascii_case(pass));
+        if reached && other(&pass) && !ring.iter().any(|known| known.eq_ignore_ascii_case(pass)) {
+            ring.push(pass);
+        }
+    }
+    let sentence = match ring.as_slice() {
+        [_] => format!(
+            "{recipient} forwards to {to}, and {host} forwards it back to {recipient}: a circular forward of two addresses."
+        ),
+        [.., last] => {
+            let steps: Vec<String> =
+                ring.windows(2).map(|pair| format!("{} forwards to {}", pair[0], pair[1])).collect();
+            format!(
+                "{recipient} forwards to {to}, {}, and {host} forwards it from {last} back to {recipient}: a circular forward \
+                 of {} addresses.",
+                steps.join(", "),
+                ring.len() + 1
+            )
+        }
+        [] => return Answer::No,
+    };
     let how = if by_alias {
         format!("the alias {recipient} → {to} here")
     } else {
         format!("the forward of {recipient} to {to}")
     };
-    let finding = Finding::new(
-        "loop.peer.mutual_forward",
-        Actor::OurSettings,
-        format!("{recipient} forwards to {to}, and {host} forwards it back to {recipient}: a circular forward of two addresses."),
-    )
-    .confidence(if by_alias && by.is_some_and(|one| one.address == visit.client) { Confidence::Proven } else { Confidence::Likely })
-    .retry(Retry::AfterFix)
-    .disproof(format!("no forward of {to} to {recipient} at {host}"))
-    .fix(format!("Remove one of the two: {how}, or the rule of {to} at {host} that leads to {recipient}."));
+    let finding = Finding::new("loop.peer.mutual_forward", Actor::OurSettings, sentence)
+        .confidence(if by_alias && by.is_some_and(|one| one.address == visit.client) {
+            Confidence::Proven
+        } else {
+            Confidence::Likely
+        })
+        .retry(Retry::AfterFix)
+        .disproof(format!("no forward of {to} to {recipient} at {host}"))
+        .fix(format!(
+            "Remove one of them: {how}, or the rule of {} at {host} that leads to {recipient}.",
+            ring.last().map_or(to.as_str(), |last| last.as_str())
+        ));
     with_return(finding, visit, back).into()
 }
 
@@ -85,6 +112,21 @@ mod tests {
              delivered-to y@b.test
              delivered-to x@a.test",
             "loop.peer.mutual_forward",
+        );
+    }
+
+    #[test]
+    fn a_ring_of_three_names_all_three() {
+        check(
+            "back x@a.test from 127.0.0.22
+             sent 127.0.0.20 127.0.0.20 x@a.test
+             earlier mx.b.test 127.0.0.21 y@b.test
+             earlier mx.c.test 127.0.0.22 z@c.test
+             delivered-to z@c.test
+             delivered-to y@b.test
+             delivered-to x@a.test",
+            "loop.peer.mutual_forward: x@a.test forwards to y@b.test, y@b.test forwards to z@c.test, and 127.0.0.22 forwards it \
+             from z@c.test back to x@a.test: a circular forward of 3 addresses.",
         );
     }
 
