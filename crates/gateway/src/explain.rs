@@ -29,9 +29,31 @@ pub(crate) fn events(core: &Core, events: &[Event]) -> Value {
         {
             tell(&diagnose::of_record(core, &in_force, &attempt), &mut fields);
         }
+        if event.kind == "delivered" {
+            came_back(events, &mut fields);
+        }
         json!({ "time": event.at.rfc3339(), "at": event.at, "event": event.kind, "fields": fields })
     };
     events.iter().map(one).collect()
+}
+
+/// What was delivered and came back is told by its return first: whatever else was odd about the delivery matters less.
+fn came_back(events: &[Event], delivered: &mut Value) {
+    let is_return = |event: &&Event| {
+        let addresses = event.fields["addresses"].as_array();
+        event.kind == "returned" && addresses.is_some_and(|addresses| addresses.contains(&delivered["address"]))
+    };
+    let Some(returned) = events.iter().find(is_return).filter(|event| !event.fields["finding"].is_null()) else {
+        return;
+    };
+    let finding = returned.fields["finding"].clone();
+    let mut all = vec![finding.clone()];
+    match delivered["findings"].as_array() {
+        Some(others) => all.extend(others.iter().cloned()),
+        None => all.extend(Some(delivered["finding"].clone()).filter(|other| !other.is_null())),
+    }
+    delivered["finding"] = finding;
+    delivered["findings"] = json!(all);
 }
 
 /// Mail to this address, now: its route, a conversation as far as RCPT with each host in turn, and what that comes to.

@@ -280,6 +280,18 @@ pub(crate) async fn over(core: &Arc<Core>, in_force: &InForce, connection: Audit
     if ids.is_empty() {
         ids.push(connection);
     }
+    // The trail of the pass before ends with a good delivery; that it came back belongs there.
+    for back in &visit.returns {
+        let fields = json!({
+            "recipients": [back.recipient],
+            "client": visit.client,
+            "addresses": back.sent.iter().map(|sent| sent.address).collect::<Vec<_>>(),
+            "status": status::LOOP.with(crate::loops::cycle(back, visit.client)).to_string(),
+            "finding": findings.first(),
+            "recorded_under": ids[0],
+        });
+        core.record(back.before, "returned", fields);
+    }
     for (at, id) in ids.iter().enumerate() {
         let mut fields = json!({
             "connection": connection,

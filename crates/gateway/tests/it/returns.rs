@@ -67,6 +67,38 @@ async fn what_comes_back_is_held_if_the_settings_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_trail_of_a_delivery_that_came_back_says_so() {
+    let mut backend = peer("").await;
+    let down = crate::gateway::free("127.0.0.1");
+    let settings = format!(
+        "hostname = \"gw.corp.test\"\n[[domain]]\nname = \"corp.test\"\nnext_hops = [\"{down}\", {{ host = \"127.0.0.1\", \
+         port = {}, preference = 10 }}]\n",
+        backend.address().port()
+    );
+    let gateway = Gateway::start(&settings).await;
+    play(&mut backend, &gateway, "relay GW").await;
+    let reply = send(&gateway, "s@out.test", &["u@corp.test"], MESSAGE).await;
+    let log = gateway.wait_log(|log| log.contains("INFO: Audit ID") && log.contains("recorded_under")).await;
+    let first = log.lines().find(|line| line.contains("ML-DELIVERY")).unwrap();
+    let id = first.split("Audit ID ").nth(1).unwrap().split(',').next().unwrap();
+    let started = std::time::Instant::now();
+    loop {
+        let (_, text) = gateway.run(&["audit", "show", id, "--json"]);
+        let events: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
+        let of = |kind: &str| events.iter().find(|event| event["event"] == kind).map(|event| &event["fields"]);
+        if let (Some(delivered), Some(returned)) = (of("delivered"), of("returned")) {
+            assert_eq!(delivered["finding"]["cause"], "loop.peer.mutual_fallback", "{text}");
+            // What was odd about the delivery itself stands behind it.
+            assert!(delivered["findings"].as_array().is_some_and(|all| all.len() == 2), "{text}");
+            assert!(returned["status"].as_str().unwrap().contains("mail loop: u@corp.test"), "{reply} {text}");
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{text}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_takes_the_other_way_once() {
     let (mut backend, mut other) = (peer("").await, peer_at("127.0.0.31:0", "").await);
     let gateway = gateway(&backend, &format!("[loop]\nanswer = \"{}\"\n", other.address())).await;
