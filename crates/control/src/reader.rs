@@ -7,6 +7,7 @@ pub mod destination;
 pub mod diagnose;
 pub mod explain;
 pub mod log;
+pub mod overview;
 pub mod queue;
 pub mod setup;
 pub mod status;
@@ -21,6 +22,9 @@ pub use destination::{
 pub use diagnose::{DiagnoseReader, Diagnosed, Diagnosis, Step};
 pub use explain::{ExplainReader, Explained, FindingPage, ReplyPage, StatusPage};
 pub use log::{LogAsked, LogLine, LogPage, LogReader};
+pub use overview::{
+    COUNTED, CauseTotal, Column, IdentityState, Oldest, Overview, OverviewReader, ScannerState, Span, Total,
+};
 pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
 pub use setup::{Looked, SetupReader};
 pub use status::{Health, StatusReader};
@@ -48,6 +52,7 @@ subjects! {
     DiagnoseReader
     ExplainReader
     LogReader
+    OverviewReader
     QueueReader
     SetupReader
     StatusReader

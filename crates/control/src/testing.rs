@@ -17,6 +17,7 @@ mod destination;
 mod diagnose;
 mod explain;
 mod log;
+mod overview;
 mod queue;
 mod trail;
 

@@ -8,6 +8,7 @@ mod destination;
 mod diagnose;
 mod explain;
 mod log;
+mod overview;
 mod queue;
 mod setup;
 mod structure;

@@ -439,6 +439,11 @@ impl Store {
         }
     }
 
+    /// Committed changes whose events are not in the trail yet.
+    pub fn audit_behind(&self) -> u64 {
+        self.inner.shared.signal.behind()
+    }
+
     /// What the trail knows of one Audit ID, as a row of lists.
     pub fn audit_entry(&self, id: AuditId) -> io::Result<Option<AuditEntry>> {
         self.inner.shared.signal.catch_up(CATCH_UP_PAGE);

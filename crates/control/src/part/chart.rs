@@ -18,6 +18,26 @@ const FOOT: f64 = 18.0;
 
 /// Bars stacked over `labels` (one for each value); a bar with a link leads to what it counts.
 pub(crate) fn stacked(title: &str, labels: &[String], links: &[String], series: &[Series]) -> Markup {
+    drawn(title, labels, links, series, None)
+}
+
+/// The same, each layer of each bar with a link of its own, and each number of the table.
+pub(crate) fn linked(
+    title: &str,
+    labels: &[String],
+    series: &[Series],
+    link: &dyn Fn(usize, usize) -> String,
+) -> Markup {
+    drawn(title, labels, &[], series, Some(link))
+}
+
+fn drawn(
+    title: &str,
+    labels: &[String],
+    links: &[String],
+    series: &[Series],
+    link: Option<&dyn Fn(usize, usize) -> String>,
+) -> Markup {
     let count = labels.len().max(1);
     let sum = |at: usize| series.iter().map(|series| series.values.get(at).copied().unwrap_or(0)).sum::<u64>();
     let top = nice((0..labels.len()).map(sum).max().unwrap_or(0));
@@ -29,7 +49,8 @@ pub(crate) fn stacked(title: &str, labels: &[String], links: &[String], series: 
             @for (layer, of) in series.iter().enumerate().filter(|(_, of)| value(of) > 0) {
                 @let below = series[..layer].iter().map(value).sum::<u64>();
                 @let (from, to) = (y(below as f64), y((below + value(of)) as f64));
-                rect class=(of.class) x=(round(LEFT + step * at as f64 + step * 0.1)) y=(round(to)) width=(round(step * 0.8)) height=(round(from - to)) {}
+                @let rect = html! { rect class=(of.class) x=(round(LEFT + step * at as f64 + step * 0.1)) y=(round(to)) width=(round(step * 0.8)) height=(round(from - to)) {} };
+                @if let Some(link) = link { a href=(link(layer, at)) aria-label=(format!("{}, {} {}", labels[at], of.name, super::count(value(of)))) { (rect) } } @else { (rect) }
             }
             title { (labels[at]) @for series in series { ", " (series.name) " " (super::count(series.values.get(at).copied().unwrap_or(0))) } }
         }
@@ -51,7 +72,10 @@ pub(crate) fn stacked(title: &str, labels: &[String], links: &[String], series: 
             }
             details.table { summary { "As a table" } table {
                 thead { tr { th { "Time" } @for series in series { th { (series.name) } } } }
-                tbody { @for at in 0..labels.len() { tr { th scope="row" { (labels[at]) } @for series in series { td.number { (super::count(series.values.get(at).copied().unwrap_or(0))) } } } } }
+                tbody { @for at in 0..labels.len() { tr { th scope="row" { (labels[at]) } @for (layer, series) in series.iter().enumerate() { td.number {
+                    @let text = super::count(series.values.get(at).copied().unwrap_or(0));
+                    @if let Some(link) = link { a href=(link(layer, at)) { (text) } } @else { (text) }
+                } } } } }
             } }
         }
     }

@@ -19,6 +19,7 @@ mod returns;
 mod scan;
 mod spf;
 mod tls;
+mod trail;
 mod validate;
 mod visit;
 mod web;

@@ -83,6 +83,12 @@ impl Signal {
         }
     }
 
+    /// Rows committed and not shipped.
+    pub(crate) fn behind(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(state.committed - state.shipped).unwrap_or(0)
+    }
+
     fn shipped(&self, seq: i64) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).shipped = seq;
         self.changed.notify_all();
