@@ -1,6 +1,6 @@
 //! Loops: messages that come back, and those that only look as if they did.
 
-use crate::gateway::{Gateway, PATIENCE, peer, peer_at};
+use crate::gateway::{Gateway, PATIENCE, free, peer, peer_at};
 use sim::client::Client;
 use sim::dns::Server;
 use sim::peer::Peer;
@@ -8,6 +8,11 @@ use sim::peer::Peer;
 /// A gateway whose domain corp.test lies at the peer, with more settings below.
 async fn gateway(backend: &Peer, more: &str) -> Gateway {
     Gateway::start(&format!("{}{more}", Gateway::settings(backend))).await
+}
+
+/// A peer whose script will be replaced: it listens anew then, so its port must not be one that the system gives away.
+async fn player(ip: &str) -> Peer {
+    peer_at(&free(ip).to_string(), "").await
 }
 
 /// What the peer does from now on; `GW` and `OUT` stand for the gateway's listeners.
@@ -42,7 +47,7 @@ const MESSAGE: &str = "Subject: round\r\n\r\nx";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_is_held_if_the_settings_say_so() {
-    let mut backend = peer("").await;
+    let mut backend = player("127.0.0.1").await;
     let gateway = gateway(&backend, "[loop]\nanswer = \"hold\"\n").await;
     play(&mut backend, &gateway, "relay GW").await;
     assert!(send(&gateway, "s@out.test", &["u@corp.test"], MESSAGE).await.starts_with("250"));
@@ -68,8 +73,8 @@ async fn what_comes_back_is_held_if_the_settings_say_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trail_of_a_delivery_that_came_back_says_so() {
-    let mut backend = peer("").await;
-    let down = crate::gateway::free("127.0.0.1");
+    let mut backend = player("127.0.0.1").await;
+    let down = free("127.0.0.1");
     let settings = format!(
         "hostname = \"gw.corp.test\"\n[[domain]]\nname = \"corp.test\"\nnext_hops = [\"{down}\", {{ host = \"127.0.0.1\", \
          port = {}, preference = 10 }}]\n",
@@ -100,7 +105,7 @@ async fn the_trail_of_a_delivery_that_came_back_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_takes_the_other_way_once() {
-    let (mut backend, mut other) = (peer("").await, peer_at("127.0.0.31:0", "").await);
+    let (mut backend, mut other) = (player("127.0.0.1").await, player("127.0.0.31").await);
     let gateway = gateway(&backend, &format!("[loop]\nanswer = \"{}\"\n", other.address())).await;
     play(&mut backend, &gateway, "relay GW").await;
     assert!(send(&gateway, "s@out.test", &["u@corp.test"], MESSAGE).await.starts_with("250"));
@@ -170,7 +175,7 @@ async fn of_several_recipients_only_those_that_go_round_are_held() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn taking_the_received_fields_away_does_not_hide_a_loop() {
-    let mut backend = peer("").await;
+    let mut backend = player("127.0.0.1").await;
     let gateway = gateway(&backend, "").await;
     play(&mut backend, &gateway, "relay u@corp.test GW bare").await;
     assert!(send(&gateway, "s@corp.test", &["u@corp.test"], MESSAGE).await.starts_with("250"));
@@ -181,7 +186,7 @@ async fn taking_the_received_fields_away_does_not_hide_a_loop() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_filter_may_hand_each_message_back_once() {
-    let (mut filter, backend) = (peer_at("127.0.0.31:0", "").await, peer("").await);
+    let (mut filter, backend) = (player("127.0.0.31").await, peer("").await);
     let gateway = Gateway::start(&format!(
         "hostname = \"gw.corp.test\"\n[loop]\nfilters = [\"127.0.0.31\"]\n[[domain]]\nname = \"corp.test\"\n\
          next_hops = [\"{}\", {{ host = \"127.0.0.1\", port = {}, preference = 10 }}]\n\
@@ -206,7 +211,7 @@ async fn a_content_filter_may_hand_each_message_back_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_forwards_and_mail_that_leaves_after_it_came_are_no_loops() {
-    let (mut backend, far) = (peer("").await, peer_at("127.0.0.31:0", "").await);
+    let (mut backend, far) = (player("127.0.0.1").await, peer_at("127.0.0.31:0", "").await);
     let zone = "far.test MX 10 mx.far.test\nmx.far.test A 127.0.0.31";
     let dns = Server::start("127.0.0.1:0".parse().unwrap(), zone.parse().unwrap()).await.unwrap();
     let gateway = Gateway::start(&format!(
@@ -239,7 +244,7 @@ async fn lists_and_forwards_and_mail_that_leaves_after_it_came_are_no_loops() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forwards_in_a_ring_are_stopped_at_the_first_return() {
-    let (mut a, mut b) = (peer("").await, peer_at("127.0.0.31:0", "").await);
+    let (mut a, mut b) = (player("127.0.0.1").await, player("127.0.0.31").await);
     let gateway = Gateway::start(&format!(
         "{}[[domain]]\nname = \"b.test\"\nnext_hops = \"{}\"\n[[alias]]\nfrom = \"x@corp.test\"\nto = [\"y@b.test\"]\n",
         Gateway::settings(&a),
