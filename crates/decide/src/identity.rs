@@ -266,6 +266,21 @@ impl Line {
         self
     }
 
+    fn disproof(&self) -> String {
+        let about = &self.about;
+        match self.check {
+            Check::HostName | Check::Address => format!("an A or AAAA record of {about} at its own name servers"),
+            Check::ReverseName => format!("a PTR record of {about} in public DNS whose name has that address"),
+            Check::EhloName => "a refusal that names the difference of the two names as its reason".to_owned(),
+            Check::BlockList => "the list's own web page, asked about the address".to_owned(),
+            Check::Certificate => "another certificate in the handshake with the listener".to_owned(),
+            Check::Port25 => "a connection to port 25 of another mail server that comes about".to_owned(),
+            Check::Source | Check::Ipv6 | Check::Spf | Check::Mx | Check::Listening => {
+                "the records as the outside sees them".to_owned()
+            }
+        }
+    }
+
     /// Names the cause; said last, since it takes sentence, evidence and fix as they are.
     fn because(mut self, cause: &'static str, actor: Actor, confidence: Confidence) -> Line {
         let mut finding = Finding::new(cause, actor, format!("{}.", self.sentence.trim_end_matches('.')))
@@ -276,7 +291,7 @@ impl Line {
                 State::Ok | State::Note | State::NotChecked => Severity::Info,
             })
             .retry(if self.state >= State::Warning { Retry::AfterFix } else { Retry::NotNeeded })
-            .disproof("the records as the outside sees them");
+            .disproof(self.disproof());
         finding.evidence.clone_from(&self.evidence);
         finding.fix.clone_from(&self.fix);
         self.finding = Some(finding);
@@ -363,6 +378,11 @@ fn relay_hosts(facts: &Facts<'_>) -> Option<String> {
             Some(hops.iter().map(|hop| hop.host.to_string()).collect::<Vec<_>>().join(", "))
         }
     }
+}
+
+/// What the gateway's own resolvers say may be a view from inside.
+fn sure(facts: &Facts<'_>) -> Confidence {
+    if facts.settings.dns.public_servers.is_empty() { Confidence::Likely } else { Confidence::Proven }
 }
 
 /// `gw.corp.test. A 203.0.113.5`

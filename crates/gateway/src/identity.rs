@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// All questions of one check together; what is not answered by then is not known.
 const ALL_MAX: Duration = Duration::from_secs(14);
+/// Of that, for the mail servers to try; a connection has eight seconds more.
+const FIND_MAX: Duration = Duration::from_secs(5);
 /// Rounds of questions: an SPF record with includes needs some.
 const ROUNDS_MAX: usize = 24;
 /// Questions at a time.
@@ -137,34 +139,26 @@ pub(crate) async fn check(core: &Arc<Core>, proposed: Option<Domain>) -> Report 
     let chosen = chosen();
     let listening = core.doors();
     let shown = shown(core, &in_force, listening);
-    let port25 = match proposed {
-        None => outward(core, &in_force, until).await,
-        Some(_) => Outward::NotTried(String::new()),
+    let unknown = Outward::NotTried(String::new());
+    let facts = Facts {
+        settings: &in_force.settings,
+        identity: &in_force.identity,
+        hostname,
+        proposed: proposed.is_some(),
+        chosen: &chosen,
+        dns: &[],
+        listening,
+        shown: &shown,
+        port25: &unknown,
+        now: now(),
     };
-    let mut known: Vec<Answer> = Vec::new();
-    let mut rounds = 0;
-    let lines = loop {
-        let facts = Facts {
-            settings: &in_force.settings,
-            identity: &in_force.identity,
-            hostname,
-            proposed: proposed.is_some(),
-            chosen: &chosen,
-            dns: &known,
-            listening,
-            shown: &shown,
-            port25: &port25,
-            now: now(),
-        };
-        match judge(&facts) {
-            Judged::Lines(lines) => break lines,
-            Judged::Ask(questions) => {
-                rounds += 1;
-                // Questions that are not put any more count as failed, so that it comes to an end.
-                let until = if rounds > ROUNDS_MAX { Instant::now() } else { until };
-                known.extend(ask(core, &in_force, questions, until).await);
-            }
-        }
+    let (known, port25) = tokio::join!(answers(core, &in_force, &facts, until), async {
+        if proposed.is_some() { unknown.clone() } else { outward(core, &in_force).await }
+    });
+    let lines = match judge(&Facts { dns: &known, port25: &port25, ..facts }) {
+        Judged::Lines(lines) => lines,
+        // Not reached: there is an answer to every question by now, be it a failed one.
+        Judged::Ask(_) => Vec::new(),
     };
     let report = Report {
         time: now(),
@@ -179,6 +173,18 @@ pub(crate) async fn check(core: &Arc<Core>, proposed: Option<Domain>) -> Report 
         keep(core, &report);
     }
     report
+}
+
+/// Answers to all that the check wants to know.
+async fn answers(core: &Core, in_force: &InForce, facts: &Facts<'_>, until: Instant) -> Vec<Answer> {
+    let mut known: Vec<Answer> = Vec::new();
+    for round in 0.. {
+        let Judged::Ask(questions) = judge(&Facts { dns: &known, ..facts.clone() }) else { break };
+        // Questions that are not put any more count as failed, so that it comes to an end.
+        let until = if round < ROUNDS_MAX { until } else { Instant::now() };
+        known.extend(ask(core, in_force, questions, until).await);
+    }
+    known
 }
 
 /// Keeps the result, and tells what is new.
@@ -257,7 +263,7 @@ fn shown(core: &Core, in_force: &InForce, listening: &[(Listener, SocketAddr)]) 
 
 /// Whether port 25 of others is open: by what deliveries of the last hour saw, or by connections to the hosts of the domains that
 /// the settings name. They count towards the budget of test connections, and nothing is said in them.
-async fn outward(core: &Arc<Core>, in_force: &InForce, until: Instant) -> Outward {
+async fn outward(core: &Arc<Core>, in_force: &InForce) -> Outward {
     let settings = &in_force.settings;
     let mut tried = Vec::new();
     if settings.probe_domains.is_empty() {
@@ -278,24 +284,23 @@ async fn outward(core: &Arc<Core>, in_force: &InForce, until: Instant) -> Outwar
         }
         return Outward::Tried(tried);
     }
-    let mut why = Vec::new();
-    for domain in settings.probe_domains.iter().take(DOMAINS_MAX) {
-        match hosts(core, in_force, domain, until).await {
-            Ok(hosts) => {
-                let experiments: Vec<Experiment> =
-                    hosts.iter().map(|(_, address)| Experiment::Connect { address: *address }).collect();
-                let looks = probe::look(core, in_force, &experiments).await;
-                for ((host, address), look) in hosts.into_iter().zip(looks) {
-                    match look.result {
-                        Seen::Talk(talk) => {
-                            tried.push(Reach { domain: domain.ascii(), host, address, connect: talk.connect });
-                        }
-                        Seen::NotMade(reason) => why.push(reason),
-                        Seen::Answer(_) | Seen::Tls(_) => {}
-                    }
-                }
-            }
-            Err(reason) => why.push(reason),
+    let until = Instant::now() + FIND_MAX;
+    let domains = settings.probe_domains.iter().take(DOMAINS_MAX);
+    let found =
+        join_all(domains.map(|domain| async move { (domain, hosts(core, in_force, domain, until).await) })).await;
+    let mut why: Vec<String> = found.iter().filter_map(|(_, hosts)| hosts.clone().err()).collect();
+    let hosts = found.into_iter().flat_map(|(domain, hosts)| {
+        hosts.into_iter().flatten().map(move |(host, address)| (domain.ascii(), host, address))
+    });
+    let hosts: Vec<(String, String, SocketAddr)> = hosts.collect();
+    let experiments: Vec<Experiment> =
+        hosts.iter().map(|(_, _, address)| Experiment::Connect { address: *address }).collect();
+    let looks = probe::look(core, in_force, &experiments).await;
+    for ((domain, host, address), look) in hosts.into_iter().zip(looks) {
+        match look.result {
+            Seen::Talk(talk) => tried.push(Reach { domain, host, address, connect: talk.connect }),
+            Seen::NotMade(reason) => why.push(reason),
+            Seen::Answer(_) | Seen::Tls(_) => {}
         }
     }
     if tried.is_empty() { Outward::NotTried(why.join("; ")) } else { Outward::Tried(tried) }

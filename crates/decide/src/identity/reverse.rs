@@ -1,7 +1,7 @@
 //! Names and addresses: the MTA host name, its addresses, each source's reverse name, and how EHLO stands to it.
 
 use super::{
-    Addresses, Check, Dns, Facts, Line, Source, State, absence, address_record, is_outside, list, relay_hosts,
+    Addresses, Check, Dns, Facts, Line, Source, State, absence, address_record, is_outside, list, relay_hosts, sure,
 };
 use mail::dns::{Answer, Question};
 use mail::{Actor, Confidence};
@@ -69,11 +69,7 @@ pub(super) fn address(facts: &Facts<'_>, dns: &Dns<'_>, name: &str, sources: &[S
             );
         }
         let what = format!("{name} has no A or AAAA record ({}): many servers refuse it in EHLO", found.absence());
-        return records(line(State::Problem, what)).because(
-            "smtp.helo_unresolvable",
-            Actor::OurDns,
-            Confidence::Proven,
-        );
+        return records(line(State::Problem, what)).because("smtp.helo_unresolvable", Actor::OurDns, sure(facts));
     }
     let (outside, inside): (Vec<IpAddr>, Vec<IpAddr>) =
         found.all.iter().partition(|address| is_outside(facts, **address));
@@ -152,7 +148,7 @@ pub(super) fn reverse_name(facts: &Facts<'_>, dns: &Dns<'_>, source: &Source) ->
         let line = line(weight(facts), relayed(facts, what)).answers(&[&ptr]).fix(provider);
         let line = off(line, address);
         let cause = if address.is_ipv4() { "dns.own_no_ptr" } else { "dns.own_v6_no_ptr" };
-        return (line.because(cause, Actor::OurDns, Confidence::Proven), Vec::new());
+        return (line.because(cause, Actor::OurDns, sure(facts)), Vec::new());
     }
     let looked: Vec<_> =
         names.iter().take(NAMES_MAX).map(|name| (*name, dns.ask(Question::forward(name, address)))).collect();
@@ -185,7 +181,7 @@ pub(super) fn reverse_name(facts: &Facts<'_>, dns: &Dns<'_>, source: &Source) ->
     if let Some(name) = names.iter().find(|name| **name == source.ehlo).or(names.first()) {
         line = line.fix(format!("Or publish {}, if {name} is your name.", address_record(name, address)));
     }
-    (off(line, address).because("dns.fcrdns_mismatch", Actor::OurDns, Confidence::Proven), Vec::new())
+    (off(line, address).because("dns.fcrdns_mismatch", Actor::OurDns, sure(facts)), Vec::new())
 }
 
 fn leads_to(name: &str, answer: &Answer) -> String {

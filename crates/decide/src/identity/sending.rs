@@ -31,11 +31,40 @@ pub(super) fn spf(facts: &Facts<'_>, dns: &Dns<'_>, sources: &[Source]) -> Vec<L
     }
     let mut lines: Vec<Line> =
         domains.iter().take(DOMAINS_MAX).map(|domain| of_domain(facts, dns, domain, sources)).collect();
+    let named = sources.iter().filter(|source| !domains.contains(&source.ehlo));
+    lines.extend(named.filter_map(|source| of_ehlo_name(facts, dns, source)));
     if domains.len() > DOMAINS_MAX {
         let what = format!("{} more domains were not looked at", domains.len() - DOMAINS_MAX);
         lines.push(line("", State::NotChecked, what));
     }
     lines
+}
+
+/// Bounces have no sender's domain: they are judged by the EHLO name (RFC 7208 2.3), if that has a record at all.
+fn of_ehlo_name(facts: &Facts<'_>, dns: &Dns<'_>, source: &Source) -> Option<Line> {
+    let (name, address) = (&source.ehlo, source.address);
+    let query = spf::Query { client: address, domain: name, local: "", helo: name, receiver: name, now: facts.now };
+    let check = match spf::check(&query, &|question| dns.known(question)) {
+        Step::Done(check) => check,
+        Step::Ask(questions) => {
+            dns.want(questions);
+            return None;
+        }
+    };
+    if matches!(check.result, SpfResult::None | SpfResult::Pass | SpfResult::TempError) {
+        return None;
+    }
+    let what = format!(
+        "the SPF record of the EHLO name {name} does not let {address} send, and bounces are judged by it: {check}"
+    );
+    let line = Line::new(Check::Spf, format!("{name} {address}"), State::Warning, what)
+        .seen(check.record.clone().unwrap_or_default());
+    Some(match check.result {
+        SpfResult::PermError => line.fix(format!("Put the record of {name} right.")),
+        _ => {
+            line.fix(format!("Publish `{name}. TXT \"{}\"`.", spf::with_addresses(check.record.as_deref(), &[address])))
+        }
+    })
 }
 
 /// Local domains, and what masquerading puts in the place of others.

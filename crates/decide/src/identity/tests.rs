@@ -351,6 +351,16 @@ fn spf_must_hold_the_sources() {
 }
 
 #[test]
+fn the_ehlo_name_has_an_spf_record_of_its_own_or_none() {
+    set().zone("gw.corp.test TXT: \"v=spf1 a -all\"").check(&[]);
+    let lines = set().zone("gw.corp.test TXT: \"v=spf1 ip4:203.0.113.77 -all\"").check(&[
+        "warning: SPF: the SPF record of the EHLO name gw.corp.test does not let 203.0.113.5 send, and bounces are judged by it: fail by \
+         \"-all\" of gw.corp.test",
+    ]);
+    assert_eq!(fixes(&lines), "Publish `gw.corp.test. TXT \"v=spf1 ip4:203.0.113.5 ip4:203.0.113.77 -all\"`.");
+}
+
+#[test]
 fn with_relay_hosts_their_face_is_what_the_world_sees() {
     let world =
         set().tables("[route.other]\nnext_hops = [\"relay.test:587\"]").zone("5.113.0.203.in-addr.arpa PTR: NXDOMAIN");
