@@ -59,6 +59,9 @@ pub enum Order {
     SettingsApply {
         text: String,
         comment: String,
+        /// The version that it was made from: refused if another is in force by now.
+        #[serde(default)]
+        base: Option<i64>,
     },
     SettingsRollback {
         version: u64,

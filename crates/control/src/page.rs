@@ -7,17 +7,25 @@ pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod certificates;
+pub(crate) mod change;
+pub(crate) mod configuration;
 pub(crate) mod dashboard;
 pub(crate) mod destinations;
 pub(crate) mod diagnose;
 pub(crate) mod explain;
 pub(crate) mod first_start;
 pub(crate) mod logs;
+pub(crate) mod domains;
+pub(crate) mod explain;
+pub(crate) mod first_start;
+pub(crate) mod identity;
+pub(crate) mod list;
 pub(crate) mod message;
 pub(crate) mod problem;
 pub(crate) mod queue;
 pub(crate) mod setup;
 pub(crate) mod sign_in;
+pub(crate) mod smtp;
 pub(crate) mod status;
 pub(crate) mod tokens;
 
@@ -54,6 +62,11 @@ fn pages() -> Routes {
         .merge(alerts::routes())
         .merge(backup::routes())
         .merge(setup::routes())
+        .merge(change::routes())
+        .merge(smtp::routes())
+        .merge(domains::routes())
+        .merge(configuration::routes())
+        .merge(list::routes())
 }
 
 /// All routes, behind the headers that every answer carries.

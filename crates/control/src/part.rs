@@ -8,6 +8,7 @@ pub(crate) mod form;
 pub(crate) mod live;
 pub(crate) mod markdown;
 pub(crate) mod qr;
+pub(crate) mod setting;
 pub(crate) mod shell;
 pub(crate) mod time;
 

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod log;
 pub mod overview;
 pub mod queue;
+pub mod settings;
 pub mod setup;
 pub mod status;
 pub mod trail;
@@ -26,6 +27,7 @@ pub use overview::{
     COUNTED, CauseTotal, Column, IdentityState, Oldest, Overview, OverviewReader, ScannerState, Span, Total,
 };
 pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
+pub use settings::{Checked, Document, RouteTry, SettingsReader, Version};
 pub use setup::{Looked, SetupReader};
 pub use status::{Health, StatusReader};
 pub use trail::{
@@ -54,6 +56,7 @@ subjects! {
     LogReader
     OverviewReader
     QueueReader
+    SettingsReader
     SetupReader
     StatusReader
     TrailReader

@@ -27,7 +27,9 @@ pub(crate) struct World {
     pub(crate) orders: Mutex<Vec<Order>>,
     /// What accounts were changed by.
     pub(crate) changes: Mutex<Vec<Change>>,
-    works: Mutex<Vec<Work>>,
+    pub(crate) works: Mutex<Vec<Work>>,
+    /// The file that owns its settings.
+    pub(crate) settings_file: Option<String>,
 }
 
 /// The time in this world: 25 November 2026, noon.

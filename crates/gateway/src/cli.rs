@@ -514,7 +514,7 @@ fn settings(command: SettingsCommand) -> Result<Question, String> {
         SettingsCommand::Export { version } => Question::SettingsExport { version },
         SettingsCommand::Diff { file } => Question::SettingsDiff { text: read(&file)? },
         SettingsCommand::Apply { file, comment } => {
-            Question::SettingsApply { text: read(&file)?, author: author(), comment }
+            Question::SettingsApply { text: read(&file)?, author: author(), comment, base: None }
         }
         SettingsCommand::History => Question::SettingsHistory,
         SettingsCommand::Rollback { version } => Question::SettingsRollback { version, author: author() },

@@ -18,6 +18,7 @@ use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, Identity, Listener, Scanner, Time};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use store::{Event, Store};
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct InForce {
     pub(crate) version: i64,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     /// MTA host name.
     pub(crate) hostname: Domain,
     pub(crate) postmaster: Address,
@@ -60,6 +61,10 @@ pub(crate) struct Core {
     in_force: RwLock<Arc<InForce>>,
     /// Held by whoever is making the next `in_force`: an older look at the addresses must not replace a newer one.
     renewing: Mutex<()>,
+    /// Held by whoever makes the next version: two at a time would each think that they follow the same one.
+    pub(crate) applying: Mutex<()>,
+    /// The file that owns the settings, if one does.
+    pub(crate) settings_file: OnceLock<PathBuf>,
     /// Turns true once: stop.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -87,7 +92,8 @@ impl Core {
         let resolver = Resolver::default();
         // Without its memory it asks strangers to wait once more.
         let greylist = Greylist::open(&store, now()).unwrap_or_default();
-        let in_force = RwLock::new(Arc::new(in_force(version, settings, &listening, loops.learned(), &resolver)));
+        let in_force =
+            RwLock::new(Arc::new(in_force(version, Arc::new(settings), &listening, loops.learned(), &resolver)));
         Arc::new(Core {
             store,
             accounts: Accounts::default(),
@@ -111,6 +117,8 @@ impl Core {
             desk: Desk::default(),
             in_force,
             renewing: Mutex::default(),
+            applying: Mutex::default(),
+            settings_file: OnceLock::new(),
             stopping: watch::Sender::new(false),
         })
     }
@@ -121,7 +129,7 @@ impl Core {
     }
 
     /// What these settings would make of the gateway.
-    pub(crate) fn would_be(&self, settings: Settings) -> InForce {
+    pub(crate) fn would_be(&self, settings: Arc<Settings>) -> InForce {
         in_force(0, settings, &self.listening, self.loops.learned(), &self.resolver)
     }
 
@@ -129,7 +137,8 @@ impl Core {
     pub(crate) fn put_in_force(&self, version: i64, settings: Settings) {
         self.store.keep_free(settings.queue.disk_reserve);
         let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Arc::new(in_force(version, settings, &self.listening, self.loops.learned(), &self.resolver));
+        let next =
+            Arc::new(in_force(version, Arc::new(settings), &self.listening, self.loops.learned(), &self.resolver));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         self.resolver.forget();
         self.verifier.forget();
@@ -180,7 +189,7 @@ impl Core {
 
 fn in_force(
     version: i64,
-    settings: Settings,
+    settings: Arc<Settings>,
     listening: &[SocketAddr],
     learned: Vec<SocketAddr>,
     resolver: &Resolver,

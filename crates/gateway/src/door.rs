@@ -5,7 +5,7 @@
 
 use crate::accounts;
 use crate::clock::now;
-use crate::core::Core;
+use crate::core::{Core, InForce};
 use crate::deliver;
 use crate::explain;
 use crate::outcome::Extra;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use store::{Action, AuditFilter, Order, QueueEntry, Selection, State};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -85,6 +85,9 @@ pub(crate) enum Question {
         text: String,
         author: String,
         comment: String,
+        /// The version that the text was made from: refused if another is in force.
+        #[serde(default)]
+        base: Option<i64>,
     },
     SettingsRollback {
         version: u64,
@@ -370,18 +373,17 @@ async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSe
             Ok(versions.iter().map(line).collect())
         }
         Question::SettingsDiff { text } => {
-            let next = read(core, &text)?;
-            leads_elsewhere(core, &next).await?;
+            let next = read(core, &text).await?;
             Ok(changes(&core.in_force().settings, &next))
         }
-        Question::SettingsApply { text, author, comment } => apply(core, &text, &author, &comment).await,
+        Question::SettingsApply { text, author, comment, base } => apply(core, &text, &author, &comment, base).await,
         Question::SettingsRollback { version, author } => {
             let old = core
                 .store
                 .settings_version(version)
                 .map_err(plain)?
                 .ok_or_else(|| format!("there is no settings version {version}"))?;
-            apply(core, &old.text, &author, &format!("rollback to version {version}")).await
+            apply(core, &old.text, &author, &format!("rollback to version {version}"), None).await
         }
         Question::FirstStart => match accounts::first_path(core).await {
             None => Err("there is an administrator already; `gatepost admin list` shows who".to_owned()),
@@ -581,9 +583,13 @@ pub(crate) fn dns_line(answer: &mail::dns::Answer) -> String {
 }
 
 async fn route(core: &Arc<Core>, domain: &Domain) -> Value {
-    let in_force = core.in_force();
-    let plan = deliver::plan_of(&in_force, &decide::route::lane(domain));
-    let (route, answers) = deliver::find_route(core, &in_force, &plan).await;
+    route_with(core, &core.in_force(), domain).await
+}
+
+/// The way of a domain's mail with settings that need not be in force.
+pub(crate) async fn route_with(core: &Arc<Core>, in_force: &InForce, domain: &Domain) -> Value {
+    let plan = deliver::plan_of(in_force, &decide::route::lane(domain));
+    let (route, answers) = deliver::find_route(core, in_force, &plan).await;
     let verdict = match &route.verdict {
         decide::route::Verdict::Ok => "deliver".to_owned(),
         decide::route::Verdict::Failed(status) => status.to_string(),
@@ -598,25 +604,34 @@ async fn route(core: &Arc<Core>, domain: &Domain) -> Value {
 }
 
 /// Reads and checks a document, loops included; all complaints in one text.
-pub(crate) fn read(core: &Core, text: &str) -> Result<Settings, String> {
-    let settings = Settings::read(text).map_err(|complaints| complain(&complaints))?;
+pub(crate) async fn read(core: &Core, text: &str) -> Result<Settings, String> {
+    examine(core, text).await.map_err(|complaints| complain(&complaints))
+}
+
+/// Reads and checks a document: itself, loops through this host by what it says and by what DNS says now, files that it
+/// names.
+pub(crate) async fn examine(core: &Core, text: &str) -> Result<Settings, Vec<Complaint>> {
+    let settings = block_in_place(|| Settings::read(text))?;
     // By the names and addresses that the document itself gives.
-    let loops = settings.loops(&core.would_be(settings.clone()).identity);
-    if !loops.is_empty() {
-        return Err(complain(&loops));
+    let would_be = core.would_be(Arc::new(settings.clone()));
+    let mut complaints = settings.loops(&would_be.identity);
+    if complaints.is_empty() {
+        complaints = crate::loops::leading_back(core, &would_be).await;
     }
     for (name, door) in
         [("inbound", &settings.inbound), ("outbound", &settings.outbound), ("submission", &settings.submission)]
     {
-        crate::tls::check(door).map_err(|error| format!("listener.{name}: {error}"))?;
+        if let Err(error) = block_in_place(|| crate::tls::check(door)) {
+            complaints.push(Complaint {
+                path: format!("listener.{name}.certificate"),
+                line: None,
+                value: String::new(),
+                problem: error,
+                suggestion: String::new(),
+            });
+        }
     }
-    Ok(settings)
-}
-
-/// Refuses settings that lead mail back here by what DNS says now.
-async fn leads_elsewhere(core: &Core, settings: &Settings) -> Result<(), String> {
-    let loops = crate::loops::leading_back(core, &core.would_be(settings.clone())).await;
-    if loops.is_empty() { Ok(()) } else { Err(complain(&loops)) }
+    if complaints.is_empty() { Ok(settings) } else { Err(complaints) }
 }
 
 /// Complaints as lines for people.
@@ -632,13 +647,32 @@ fn changes(old: &Settings, new: &Settings) -> Value {
 }
 
 /// Puts a document in force, as a new version.
-pub(crate) async fn apply(core: &Arc<Core>, text: &str, author: &str, comment: &str) -> Result<Value, String> {
-    let next = block_in_place(|| read(core, text))?;
-    leads_elsewhere(core, &next).await?;
-    block_in_place(|| put(core, next, text, author, comment))
+pub(crate) async fn apply(
+    core: &Arc<Core>,
+    text: &str,
+    author: &str,
+    comment: &str,
+    base: Option<i64>,
+) -> Result<Value, String> {
+    let next = read(core, text).await?;
+    block_in_place(|| put(core, next, text, author, comment, base))
 }
 
-fn put(core: &Arc<Core>, next: Settings, text: &str, author: &str, comment: &str) -> Result<Value, String> {
+fn put(
+    core: &Arc<Core>,
+    next: Settings,
+    text: &str,
+    author: &str,
+    comment: &str,
+    base: Option<i64>,
+) -> Result<Value, String> {
+    let _one_at_a_time = core.applying.lock().unwrap_or_else(PoisonError::into_inner);
+    let now_in_force = core.in_force().version;
+    if let Some(base) = base.filter(|base| *base != now_in_force) {
+        return Err(format!(
+            "version {now_in_force} came in force meanwhile, and the change was made from version {base}: look at it again"
+        ));
+    }
     let changes = changes(&core.in_force().settings, &next);
     let version = core
         .store

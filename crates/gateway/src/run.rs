@@ -92,6 +92,10 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     let listening: Vec<SocketAddr> = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
     let core = open(&host, listening)?;
     core.open_doors(sockets.iter().filter_map(|(role, socket)| Some((*role, socket.local_addr().ok()?))).collect());
+    if let Some(file) = &host.settings_file {
+        // It is set here only, once.
+        let _ = core.settings_file.set(file.clone());
+    }
     let cycles = core.in_force().settings.loops(&core.in_force().identity);
     if !cycles.is_empty() {
         return Err(format!("the settings lead mail back to this gateway:\n{}", door::complain(&cycles)));
@@ -235,7 +239,7 @@ async fn follow(core: Arc<Core>, file: PathBuf) {
         }
         seen = now_changed;
         let applied = match std::fs::read_to_string(&file) {
-            Ok(text) => door::apply(&core, &text, "settings_file", "").await,
+            Ok(text) => door::apply(&core, &text, "settings_file", "", None).await,
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = applied {

@@ -10,6 +10,7 @@ mod explain;
 mod log;
 mod overview;
 mod queue;
+mod settings;
 mod setup;
 mod structure;
 mod trail;
@@ -102,7 +103,7 @@ impl View {
             }
             Order::AlertTest => Question::AlertTest { by: author },
             Order::SettingsApply { text, .. } if dry_run => Question::SettingsDiff { text },
-            Order::SettingsApply { text, comment } => Question::SettingsApply { text, author, comment },
+            Order::SettingsApply { text, comment, base } => Question::SettingsApply { text, author, comment, base },
             Order::SettingsRollback { version } => Question::SettingsRollback { version, author },
         };
         let done = self.ask_from(&place, question, progress).await?;

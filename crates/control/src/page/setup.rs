@@ -227,7 +227,7 @@ async fn apply(center: &Center, by: &Account, edit: Edit, comment: &str) -> Resu
     };
     let text = decide::settings::edit(&center.reader.document().await?, &[edit]).map_err(said)?;
     Settings::read(&text).map_err(said)?;
-    let order = Order::SettingsApply { text, comment: comment.to_owned() };
+    let order = Order::SettingsApply { text, comment: comment.to_owned(), base: None };
     center.orders.order(by, order, false).await.map(drop)
 }
 
