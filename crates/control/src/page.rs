@@ -12,17 +12,16 @@ pub(crate) mod configuration;
 pub(crate) mod dashboard;
 pub(crate) mod destinations;
 pub(crate) mod diagnose;
-pub(crate) mod explain;
-pub(crate) mod first_start;
-pub(crate) mod logs;
 pub(crate) mod domains;
 pub(crate) mod explain;
 pub(crate) mod first_start;
 pub(crate) mod identity;
 pub(crate) mod list;
+pub(crate) mod logs;
 pub(crate) mod message;
 pub(crate) mod problem;
 pub(crate) mod queue;
+pub(crate) mod settings;
 pub(crate) mod setup;
 pub(crate) mod sign_in;
 pub(crate) mod smtp;
@@ -67,6 +66,7 @@ fn pages() -> Routes {
         .merge(domains::routes())
         .merge(configuration::routes())
         .merge(list::routes())
+        .merge(settings::routes())
 }
 
 /// All routes, behind the headers that every answer carries.

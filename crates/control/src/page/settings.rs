@@ -1,0 +1,7 @@
+//! Settings versions.
+
+use crate::page::Routes;
+
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+}
