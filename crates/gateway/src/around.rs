@@ -123,7 +123,14 @@ impl Around {
         if is_new {
             crowd.push(owner.to_owned());
         }
-        is_new && crowd.len() > 1
+        // One is enough where its mail is relayed.
+        let is_relayed = visit.listener == Listener::Outbound
+            && visit.deals.iter().any(|deal| {
+                let domain = deal.sender.rsplit('@').next().unwrap_or_default();
+                deal.taken
+                    && stranger(settings, hostname, domain).is_some_and(|sender| sender.eq_ignore_ascii_case(owner))
+            });
+        is_new && (crowd.len() > 1 || is_relayed)
     }
 
     /// This address was found to hide clients.
