@@ -547,6 +547,10 @@ async fn reroute(
             continue;
         }
         let to = if hop.is_empty() { domain.to_owned() } else { format!("{domain}>{hop}") };
+        // What lies there already, or was moved there just now.
+        if to == lane {
+            continue;
+        }
         let selection = Selection { lane: Some(lane.clone()), ..selection.clone() };
         let order = Order { action: Action::Reroute { lane: to }, selection, by: by.to_owned(), at: now(), dry_run };
         count += carry_out(core, order, &progress, count).await?;

@@ -15,6 +15,7 @@ fn main() {
     let folder = std::env::args().nth(2).map_or(temporary.path().to_owned(), PathBuf::from);
     drop(Store::open(&folder, Limits::default()).unwrap());
     fill(&folder.join("spool.db"), count);
+    let first = std::fs::read_to_string(folder.join("first")).unwrap().parse().unwrap();
     let opened = Instant::now();
     let store = Store::open(&folder, Limits::default()).unwrap();
     println!("{} queued; opened in {:.0} ms", store.usage().queued, opened.elapsed().as_secs_f64() * 1000.0);
@@ -35,7 +36,8 @@ fn main() {
         for sort in [Sort::Oldest, Sort::Newest, Sort::Next, Sort::Attempts, Sort::Largest] {
             let first = page(&store, selection, sort, None);
             let second = first.2.map(|after| page(&store, selection, sort, Some(after)));
-            let middle = Cursor { value: middle(sort, count), id: AuditId::new(count / 2, 0, 0), n: 0 };
+            let value = middle(sort, first + count / 2);
+            let middle = Cursor { value, id: AuditId::new(first + count / 2, 0, 0), n: 0 };
             let middle = page(&store, selection, sort, Some(middle));
             let next = second.map_or_else(|| "-".to_owned(), |second| format!("{:.1}", second.0));
             println!(
@@ -46,10 +48,10 @@ fn main() {
     }
 }
 
-fn middle(sort: Sort, count: i64) -> i64 {
+fn middle(sort: Sort, ms: i64) -> i64 {
     match sort {
         Sort::Oldest | Sort::Newest => 0,
-        Sort::Next => count / 2,
+        Sort::Next => ms,
         Sort::Attempts => 3,
         Sort::Largest => 100_000,
     }
@@ -63,7 +65,8 @@ fn page(store: &Store, selection: &Selection, sort: Sort, after: Option<Cursor>)
     (began.elapsed().as_secs_f64() * 1000.0, page.entries.len(), page.next)
 }
 
-/// Half of it to one domain, the rest to 5,000; every hundredth is held, every tenth larger than the spool keeps in its rows.
+/// One message a millisecond until now: half of them to one domain, the rest to 5,000; every hundredth is held, every tenth
+/// larger than the spool keeps in its rows. The first's time is kept in a file.
 fn fill(path: &Path, count: i64) {
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute_batch("PRAGMA synchronous = OFF").unwrap();
@@ -71,7 +74,12 @@ fn fill(path: &Path, count: i64) {
     if filled > 0 {
         return;
     }
-    let extra = format!("{{\"attempt\": \"{}\"}}", "x".repeat(3000));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let first = i64::try_from(now).unwrap() - count;
+    std::fs::write(path.with_file_name("first"), first.to_string()).unwrap();
+    let said = serde_json::json!({ "at": now as u64, "speaker": "server", "text": "250 2.1.5 as long as replies are" });
+    let finding = mail::Finding::new("peer.greylist", mail::Actor::Nobody, "mx.test asks us to come back later");
+    let extra = serde_json::json!({ "finding": finding, "attempt": { "transcript": vec![said; 35] } }).to_string();
     let recipients = |domain: &str| {
         let address = format!("user@{domain}").parse().unwrap();
         serde_json::to_string(&[mail::Recipient::plain(address)]).unwrap()
@@ -83,15 +91,15 @@ fn fill(path: &Path, count: i64) {
         let mut update =
             db.prepare_cached("UPDATE delivery SET cause = ?2, object = ?3 WHERE message = ?1 AND n = 0").unwrap();
         for n in from..(from + 20_000).min(count) {
-            let id = AuditId::new(n, 0, 0).to_i64();
+            let id = AuditId::new(first + n, 0, 0).to_i64();
             let large = n % 10 == 0;
             let (segment, offset, content) =
                 if large { (Some(1), Some(0), None) } else { (None, None, Some(vec![b'x'; 2000])) };
             let size = if large { 20_000 + n % 400_000 } else { 2000 };
-            message.execute(rusqlite::params![id, n, size, segment, offset, content]).unwrap();
+            message.execute(rusqlite::params![id, first + n, size, segment, offset, content]).unwrap();
             let domain = if n % 2 == 0 { "d0.test".to_owned() } else { format!("d{}.test", n % 5000) };
             let is_held = n % 100 == 7;
-            let next = if is_held { Time::NEVER.ms() } else { (n * 7919) % count };
+            let next = if is_held { Time::NEVER.ms() } else { first + (n * 7919) % count };
             delivery
                 .execute(rusqlite::params![id, domain, next, i64::from(is_held), n % 7, recipients(&domain), extra])
                 .unwrap();

@@ -2,6 +2,7 @@
 
 use crate::change::{Apply, concerns};
 use crate::event::Event;
+use crate::page::{self, By};
 use crate::queue::{QueueEntry, State};
 use crate::refused::closed;
 use crate::spool::Inner;
@@ -270,9 +271,16 @@ pub(crate) fn id(raw: i64) -> AuditId {
 type Key = (AuditId, u32);
 
 /// The next keys that an order concerns, and where to go on; `None` there: that was all.
-fn keys(db: &Connection, order: &Order, limit: usize, after: Option<Key>) -> rusqlite::Result<(Vec<Key>, Option<Key>)> {
+fn keys(
+    db: &Connection,
+    order: &Order,
+    by: By,
+    limit: usize,
+    after: Option<Key>,
+) -> rusqlite::Result<(Vec<Key>, Option<Key>)> {
     let selection = &order.selection;
     let (terms, values) = selection.sql(after, &selection.states(Some(&order.action)));
+    let terms = if by == By::Table { page::in_table_order(&terms) } else { terms };
     // Without `extra`, which is long.
     let sql =
         format!("SELECT message, n, lane, sender, recipients, status FROM delivery WHERE {terms} ORDER BY message, n");
@@ -295,12 +303,16 @@ fn keys(db: &Connection, order: &Order, limit: usize, after: Option<Key>) -> rus
 pub(crate) fn carry_out(inner: &Arc<Inner>, order: Order, mut progress: impl FnMut(u64)) -> io::Result<u64> {
     let (action, by) = (Arc::new(order.action.clone()), Arc::<str>::from(order.by.as_str()));
     let mut order = order;
-    if let Some(narrowed) = order.selection.with_lanes(&inner.shared.lanes()) {
-        order.selection = narrowed;
-    }
+    let found_by = {
+        let lanes = inner.shared.lanes();
+        if let Some(narrowed) = order.selection.with_lanes(&lanes) {
+            order.selection = narrowed;
+        }
+        page::by(&order.selection, &lanes)
+    };
     let (mut done, mut after) = (0, None);
     loop {
-        let (keys, next) = inner.readers.read(|db| keys(db, &order, GATHERED, after))?;
+        let (keys, next) = inner.readers.read(|db| keys(db, &order, found_by, GATHERED, after))?;
         for chunk in keys.chunks(CHUNK) {
             done += if order.dry_run {
                 chunk.len() as u64
