@@ -217,7 +217,7 @@ fn words(which: &Selected) -> String {
 
 /// Gives the order that was shown.
 async fn confirm(may: May<rights::Operate>, State(center): State<Center>, Path(number): Path<u64>) -> Response {
-    let Some(work) = center.orders.work(number, 0).await else { return unknown(&may.account) };
+    let Some(work) = center.orders.work(number, WAIT_MS).await else { return unknown(&may.account) };
     if !work.dry_run || work.done.is_none() || !is_by(&may.account, &work.by) {
         return to(number);
     }
@@ -283,7 +283,7 @@ fn reverse(order: &Order) -> Reverse {
 }
 
 async fn undo(may: May<rights::Operate>, State(center): State<Center>, Path(number): Path<u64>) -> Response {
-    let Some(work) = center.orders.work(number, 0).await else { return unknown(&may.account) };
+    let Some(work) = center.orders.work(number, WAIT_MS).await else { return unknown(&may.account) };
     match reverse(&work.order) {
         Reverse::Order(order, _) if !work.dry_run && work.done.is_some() => {
             to(center.orders.begin(&may.account, *order, false))
