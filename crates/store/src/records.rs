@@ -199,7 +199,10 @@ fn index(db: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
         learn(entry, event);
         tally.count(db, event, entry)?;
     }
-    for Touched { entry, before } in touched.values() {
+    // The full-text index takes rows in their order; each one out of order would make it write what it has gathered.
+    let mut touched: Vec<Touched> = touched.into_values().collect();
+    touched.sort_unstable_by_key(|touched| touched.entry.id);
+    for Touched { entry, before } in &touched {
         search::keep(db, entry, before.as_ref())?;
     }
     tally.write(db)
