@@ -212,9 +212,9 @@ def settled(acknowledged, taken, seen=frozenset()):
 
 
 def in_trail(gateway, acknowledged):
-    unknown = set(acknowledged) - gateway.trail()
-    if unknown:
-        raise Lost(f"{len(unknown)} acknowledged messages are not in the audit trail: {sorted(unknown)[:5]}")
+    # The trail is filled from the spool by and by.
+    unknown = lambda: set(acknowledged) - gateway.trail()
+    wait(lambda: not unknown(), DRAIN_S, lambda: f"all acknowledged messages are in the audit trail ({sorted(unknown())[:5]} are not)")
 
 
 def start_again(binary, folder, acknowledged, seen=frozenset(), sink=None):
