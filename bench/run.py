@@ -15,9 +15,9 @@ configured, synced to disk before the 250. CPU time is that of the gateway's cgr
   queue     100,000 messages that cannot be delivered; then a restart with the next hop back: time to the first delivery
   diag      what explanations cost mail that goes through: two Gateposts, diagnosis.enabled true and false, in turn, 4 KiB messages
             over 20 long connections; bytes written for each; and the time from a failed attempt to its finding, without
-            experiments, with experiments that are answered, and with some that hang
+            experiments, with experiments that are answered, and with some that hang (a server that never says a word)
 """
-import argparse, datetime, json, mmap, os, platform, resource, select, shutil, signal, smtplib, socket, statistics, struct, subprocess, sys, tempfile, threading, time
+import argparse, datetime, json, mmap, os, platform, resource, select, shutil, signal, smtplib, socket, sqlite3, statistics, struct, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,7 +167,6 @@ data = "data"
 settings_file = "settings.toml"
 [listen]
 inbound = ["127.0.0.1:{self.port}"]
-outbound = ["127.0.0.1:{self.port + 1000}"]
 [control]
 listen = "127.0.0.1:{self.control}"
 """)
@@ -198,9 +197,10 @@ allow_private_addresses = true
 
 
 class Explaining(Gatepost):
-    """Mail for elsewhere goes to a relay host that refuses it."""
+    """Failures of three kinds, each at an address of its own: budgets and pauses go by address."""
     name, port, next_hop, control = "explaining", 2606, 2706, 8026
-    more = '[route.other]\nnext_hops = ["127.0.0.1:2708"]\n' + "".join(f'[[domain]]\nname = "refused{n}.test"\nnext_hops = ["127.0.0.1:1"]\n' for n in range(5))
+    kinds = {"refused": 1, "answered": 2, "hanging": 3}
+    more = 'banner_timeout = "1s"\n' + "".join(f'[[domain]]\nname = "{kind}{n}.test"\nnext_hops = ["127.0.{net}.{n + 1}:2708"]\n' for kind, net in kinds.items() for n in range(5))
 
 
 class Silent(Gatepost):
@@ -319,10 +319,10 @@ class Sink:
 
 
 class Refusing:
-    """A relay host that does not like our name. With `hangs` only the first connection is answered."""
+    """A mail server that does not like our name, or one that `hangs`: it says nothing at all."""
 
-    def __init__(self, hangs):
-        self.hangs, self.taken, self.listener = hangs, [], socket.create_server(("127.0.0.1", 2708))
+    def __init__(self, address, hangs):
+        self.hangs, self.taken, self.listener = hangs, [], socket.create_server((address, 2708))
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self):
@@ -332,7 +332,7 @@ class Refusing:
             except OSError:
                 return
             self.taken.append(connection)
-            if not self.hangs or len(self.taken) == 1:
+            if not self.hangs:
                 threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
 
     def talk(self, connection):
@@ -506,22 +506,23 @@ class Bench:
                 rates.append(seen[on]["relay_rate"] / seen[off]["relay_rate"])
             yield "", dict(pairs=pairs, messages=messages, cpu_on=statistics.median(cpu[on]), cpu_off=statistics.median(cpu[off]), cost_percent=round(statistics.median(costs), 2),
                            costs=[round(cost, 1) for cost in sorted(costs)], rate_ratio=round(statistics.median(rates), 3))
-            events = [json.loads(line) for line in (on.queue / "events.json").read_text().split("\n") if '"delivered"' in line][-100:]
-            yield "_bytes", dict(delivered_event=round(statistics.mean(len(json.dumps(event, separators=(",", ":"))) for event in events)),
-                                 attempt=round(statistics.mean(len(json.dumps(event["attempt"], separators=(",", ":"))) for event in events)))
+            with sqlite3.connect(f"file:{on.queue / 'records.db'}?mode=ro", uri=True) as records:
+                size = records.execute("SELECT avg(length(fields)) FROM (SELECT fields FROM event WHERE kind = 'delivered' ORDER BY seq DESC LIMIT 1000)").fetchone()[0]
+            lines = (on.queue / "events.json").read_text().split("\n")
+            yield "_bytes", dict(delivered_in_trail=round(size), delivered_in_log=round(statistics.mean(len(line) for line in lines if '"delivered"' in line)))
             for kind in ("refused", "answered", "hanging"):
                 found = [self.finding(on, kind, number) for number in range(3 if self.quick else 5)]
-                yield "_finding_" + kind, dict(seconds_max=max(seconds for seconds, _ in found), seconds=[seconds for seconds, _ in found], cause=found[0][1])
+                yield "_finding_" + kind, dict(seconds_max=max(seconds for seconds, *_ in found), seconds=[seconds for seconds, *_ in found], cause=found[0][1], test_connections=found[0][2])
         finally:
             on.stop()
             off.stop()
 
     def finding(self, gateway, kind, number):
-        """Seconds from the end of a failed attempt to its finding, by the times of its event, and the cause."""
+        """Seconds from the end of a failed attempt to its finding, by the times of its event; the cause; test connections."""
         recipient = f"u@{kind}{number}.test"
-        relay = Refusing(hangs=kind == "hanging") if kind != "refused" else None
+        relay = Refusing(f"127.0.{gateway.kinds[kind]}.{number + 1}", hangs=kind == "hanging") if kind != "refused" else None
         try:
-            with smtplib.SMTP("127.0.0.1", gateway.port + 1000) as client:
+            with smtplib.SMTP("127.0.0.1", gateway.port) as client:
                 client.sendmail("bench@source.test", [recipient], "Subject: x\r\n\r\nx\r\n")
             end = time.monotonic() + 40
             while time.monotonic() < end:
@@ -529,7 +530,7 @@ class Bench:
                     if recipient in line and '"attempt"' in line:
                         event = json.loads(line)
                         at = datetime.datetime.fromisoformat(event["time"]).timestamp()
-                        return round(at - event["attempt"]["ended"] / 1000, 3), (event.get("finding") or {}).get("cause")
+                        return round(at - event["attempt"]["ended"] / 1000, 3), (event.get("finding") or {}).get("cause"), len(relay.taken) - 1 if relay else 0
                 time.sleep(0.1)
             raise RuntimeError(f"no event about {recipient} within 40 s")
         finally:

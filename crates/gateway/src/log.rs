@@ -123,7 +123,12 @@ impl Sink {
             event.id,
             Value::from(event.kind.as_str())
         );
+        // Of what went well the trail has it all.
+        let is_smooth = event.kind == "delivered" && event.fields["finding"].is_null();
         for (name, value) in event.fields.as_object().into_iter().flatten() {
+            if is_smooth && name == "attempt" {
+                continue;
+            }
             let _ = write!(json, ",{}:", Value::from(name.as_str()));
             let _ = match PACKED.contains(&name.as_str()).then(|| packed_text(value)).flatten() {
                 Some(text) => write!(json, "{text}"),

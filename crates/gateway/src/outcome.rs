@@ -150,7 +150,10 @@ pub(crate) async fn settle(core: &Arc<Core>, delivery: Delivery, fates: Vec<Fate
         _ => (cause.clone(), cause.clone()),
     };
     let mut events = Vec::new();
-    events.extend(delivered_events(core, &delivery, &delivered, &attempt, &cause));
+    // Nobody asks for it afterwards.
+    let is_smooth = failed.is_empty() && put_off.is_empty() && cause.findings.is_empty();
+    let mut attempt = attempt;
+    events.extend(delivered_events(core, &delivery, &delivered, &mut attempt, &cause, is_smooth));
     if let Some((_, status)) = failed.first() {
         let kind = if decide::outcome::is_loop(status) { "loop" } else { "bounced" };
         events.push(failure_event(core, kind, &delivery, &failed, &attempt, &for_failed));
@@ -387,8 +390,9 @@ fn delivered_events(
     core: &Core,
     delivery: &Delivery,
     delivered: &[Fate],
-    attempt: &Attempt,
+    attempt: &mut Attempt,
     cause: &Cause,
+    is_smooth: bool,
 ) -> Option<Event> {
     let first = delivered.first()?;
     core.metrics.delivered.inc_by(delivered.len() as u64);
@@ -406,8 +410,11 @@ fn delivered_events(
         "attempt_number": attempt.number,
         "elapsed_ms": now().ms() - delivery.message.received.ms(),
         "status": if first.dropped { "dropped: not on the recipient list".to_owned() } else { reply.map(|said| said.text.clone()).unwrap_or_else(|| "delivered".to_owned()) },
-        "attempt": store::pack(attempt),
     });
+    if is_smooth {
+        attempt.tries.iter_mut().for_each(mail::HostTry::fold);
+    }
+    fields["attempt"] = store::pack(attempt);
     cause.tell(&mut fields);
     Some(core.event(delivery.message.id, "delivered", fields))
 }

@@ -185,6 +185,9 @@ pub struct HostTry {
     pub capabilities: Vec<String>,
     #[serde(default)]
     pub transcript: Vec<Said>,
+    /// The transcript in short, while it is kept in the trail (see [`HostTry::fold`]).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub folded: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     #[serde(default)]
@@ -236,6 +239,48 @@ pub struct HostTry {
 }
 
 impl HostTry {
+    /// Makes what the trail keeps of a smooth delivery short, without losing any of it: each line of the transcript as
+    /// `12<250 ok`, milliseconds since the start and who spoke; and `=` for extensions as the greeting lists them.
+    pub fn fold(&mut self) {
+        if self.transcript.iter().any(|said| said.text.contains('\n')) {
+            return;
+        }
+        if self.greeted.as_ref().is_some_and(|greeted| greeted.lines.get(1..) == Some(self.capabilities.as_slice())) {
+            self.capabilities.clear();
+            self.folded.push_str("=\n");
+        }
+        for said in self.transcript.drain(..) {
+            let mark = match said.speaker {
+                Speaker::Server => '<',
+                Speaker::Client => '>',
+                Speaker::Note => '!',
+            };
+            self.folded.push_str(&(said.at.ms() - self.started.ms()).to_string());
+            self.folded.push(mark);
+            self.folded.push_str(&said.text);
+            self.folded.push('\n');
+        }
+    }
+
+    /// As it was before.
+    pub fn unfold(&mut self) {
+        for line in std::mem::take(&mut self.folded).split_terminator('\n') {
+            if let ("=", Some(greeted)) = (line, &self.greeted) {
+                self.capabilities = greeted.lines.iter().skip(1).cloned().collect();
+                continue;
+            }
+            let Some(at) = line.find(['<', '>', '!']) else { continue };
+            let speaker = match line.as_bytes()[at] {
+                b'<' => Speaker::Server,
+                b'>' => Speaker::Client,
+                _ => Speaker::Note,
+            };
+            let ms: i64 = line[..at].parse().unwrap_or(0);
+            let text = line[at + 1..].to_owned();
+            self.transcript.push(Said { at: Time(self.started.ms() + ms), speaker, text });
+        }
+    }
+
     /// What DATA was answered with; `None` also when every recipient had been refused before: to a pipelined DATA a server then says that
     /// it has no recipients (RFC 2920 3.1), which is no refusal of its own.
     pub fn data_refusal(&self) -> Option<&Reply> {
@@ -255,6 +300,7 @@ impl HostTry {
             tls: None,
             capabilities: Vec::new(),
             transcript: Vec::new(),
+            folded: String::new(),
             failure: None,
             connect: Connect::NotTried,
             banner: None,
@@ -396,4 +442,35 @@ pub struct Attempt {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_folded_comes_back_whole() {
+        let said = |at: i64, speaker, text: &str| Said { at: Time(1000 + at), speaker, text: text.to_owned() };
+        let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<String>>();
+        let mut tried = HostTry::new("mx.test", "192.0.2.1".parse().unwrap(), 25, Time(1000));
+        tried.transcript = vec![
+            said(-1, Speaker::Server, "220 a < b > c ! d"),
+            said(0, Speaker::Client, "EHLO x"),
+            said(5, Speaker::Note, "TLS started"),
+            said(7, Speaker::Server, ""),
+        ];
+        tried.greeted = Some(Reply { code: 250, enhanced: None, lines: lines(&["mx.test", "PIPELINING", "SIZE 1"]) });
+        for capabilities in [&["PIPELINING", "SIZE 1"][..], &["PIPELINING"], &[]] {
+            tried.capabilities = lines(capabilities);
+            let mut folded = tried.clone();
+            folded.fold();
+            assert!(folded.transcript.is_empty() && folded.folded.contains("-1<220 a < b > c ! d\n0>EHLO x\n5!TLS"));
+            folded.unfold();
+            assert_eq!(folded, tried);
+        }
+        tried.transcript.push(said(9, Speaker::Server, "two\nlines"));
+        let mut folded = tried.clone();
+        folded.fold();
+        assert_eq!(folded, tried);
+    }
 }

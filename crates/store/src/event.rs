@@ -1,6 +1,6 @@
 //! Event: one line of the audit trail, committed together with the change it tells of.
 
-use mail::{AuditId, Time};
+use mail::{Attempt, AuditId, HostTry, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,9 +30,21 @@ pub fn unpack(fields: &mut Value) {
         if let Some(value) = fields.get_mut(name)
             && let Some(whole) = packed_text(value).and_then(|text| serde_json::from_str(&text).ok())
         {
-            *value = whole;
+            *value = unfolded(whole);
         }
     }
+}
+
+/// An attempt whose conversations were folded, as it was; anything else as it is.
+fn unfolded(value: Value) -> Value {
+    let is_folded =
+        value["tries"].as_array().is_some_and(|tries| tries.iter().any(|tried| tried["folded"].is_string()));
+    if !is_folded {
+        return value;
+    }
+    let Ok(mut attempt) = serde_json::from_value::<Attempt>(value.clone()) else { return value };
+    attempt.tries.iter_mut().for_each(HostTry::unfold);
+    serde_json::to_value(attempt).unwrap_or(value)
 }
 
 /// Both are ASCII: what was UTF-8 stays so.
