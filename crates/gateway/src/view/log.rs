@@ -321,7 +321,9 @@ mod tests {
             }
             let expected: Vec<String> = (0..count)
                 .map(|number| {
-                    format!("{number:0width$}")[..width.max(number.to_string().len()).min(LINE_MAX)].to_owned()
+                    let number = number.to_string();
+                    let line = "0".repeat(width.saturating_sub(number.len())) + &number;
+                    line[..line.len().min(LINE_MAX)].to_owned()
                 })
                 .collect();
             assert!(found == expected, "width {width}: {} of {count} lines", found.len());

@@ -59,7 +59,7 @@ async fn behind_nat_the_mail_waits_for_the_better_host() {
 async fn what_the_backend_returns_is_refused_at_the_first_return() {
     let mut backend = peer_at(&free("127.0.0.1").to_string(), "").await;
     let gateway = Gateway::start(&settings_of(&format!("\"{}\"", backend.address()))).await;
-    backend.replace(format!("relay {}", gateway.inbound).parse().unwrap()).await.unwrap();
+    crate::returns::play(&mut backend, &gateway, "relay GW").await;
     assert!(gateway.send("s@out.test", "u@corp.test", "Subject: round\r\n\r\nx").await.is("250"));
     let log = gateway.wait_log(|log| log.contains("ML-LOOP")).await;
     assert!(log.contains("554 5.4.6"), "{log}");

@@ -15,10 +15,20 @@ async fn player(ip: &str) -> Peer {
     peer_at(&free(ip).to_string(), "").await
 }
 
-/// What the peer does from now on; `GW` and `OUT` stand for the gateway's listeners.
-async fn play(peer: &mut Peer, gateway: &Gateway, script: &str) {
+/// What the peer does from now on; `GW` and `OUT` stand for the gateway's listeners. A program that another test starts at this
+/// moment holds the old listener open until it is itself: then it is tried again.
+pub(crate) async fn play(peer: &mut Peer, gateway: &Gateway, script: &str) {
     let script = script.replace("GW", &gateway.inbound.to_string()).replace("OUT", &gateway.outbound.to_string());
-    peer.replace(script.parse().unwrap_or_else(|error| panic!("the script: {error:?}"))).await.unwrap();
+    let started = std::time::Instant::now();
+    loop {
+        let script = script.parse().unwrap_or_else(|error| panic!("the script: {error:?}"));
+        match peer.replace(script).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && started.elapsed() < PATIENCE => {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            done => return done.unwrap(),
+        }
+    }
 }
 
 /// One message for several recipients by the inbound listener: the last reply.
