@@ -15,6 +15,8 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 160.0;
 const LEFT: f64 = 48.0;
 const FOOT: f64 = 18.0;
+/// Room for half of the topmost label.
+const TOP: f64 = 8.0;
 
 /// Bars stacked over `labels` (one for each value); a bar with a link leads to what it counts.
 pub(crate) fn stacked(title: &str, labels: &[String], links: &[String], series: &[Series]) -> Markup {
@@ -58,7 +60,7 @@ fn drawn(
     html! {
         figure.chart {
             figcaption { (title) ul.key { @for series in series { li { span class=(format!("dot {}", series.class)) {} (series.name) } } } }
-            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) {
+            svg viewBox=(format!("0 -{TOP} {WIDTH} {}", HEIGHT + TOP)) role=(if links.is_empty() { "img" } else { "group" }) aria-label=(title) {
                 @for line in [0, top / 2, top] {
                     line.grid x1=(LEFT) x2=(WIDTH) y1=(round(y(line as f64))) y2=(round(y(line as f64))) {}
                     text.axis x=(LEFT - 6.0) y=(round(y(line as f64) + 4.0)) text-anchor="end" { (short(line)) }
