@@ -15,7 +15,7 @@ fn main() {
     let folder = std::env::args().nth(2).map_or(temporary.path().to_owned(), PathBuf::from);
     drop(Store::open(&folder, Limits::default()).unwrap());
     fill(&folder.join("spool.db"), count);
-    let first = std::fs::read_to_string(folder.join("first")).unwrap().parse().unwrap();
+    let begin: i64 = std::fs::read_to_string(folder.join("first")).unwrap().parse().unwrap();
     let opened = Instant::now();
     let store = Store::open(&folder, Limits::default()).unwrap();
     println!("{} queued; opened in {:.0} ms", store.usage().queued, opened.elapsed().as_secs_f64() * 1000.0);
@@ -36,8 +36,8 @@ fn main() {
         for sort in [Sort::Oldest, Sort::Newest, Sort::Next, Sort::Attempts, Sort::Largest] {
             let first = page(&store, selection, sort, None);
             let second = first.2.map(|after| page(&store, selection, sort, Some(after)));
-            let value = middle(sort, first + count / 2);
-            let middle = Cursor { value, id: AuditId::new(first + count / 2, 0, 0), n: 0 };
+            let value = middle(sort, begin + count / 2);
+            let middle = Cursor { value, id: AuditId::new(begin + count / 2, 0, 0), n: 0 };
             let middle = page(&store, selection, sort, Some(middle));
             let next = second.map_or_else(|| "-".to_owned(), |second| format!("{:.1}", second.0));
             println!(
