@@ -27,7 +27,7 @@ pub use overview::{
     COUNTED, CauseTotal, Column, IdentityState, Oldest, Overview, OverviewReader, ScannerState, Span, Total,
 };
 pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
-pub use settings::{Checked, Document, RouteTry, SettingsReader, Version};
+pub use settings::{Checked, Document, Looks, RouteTry, SettingsReader, Version};
 pub use setup::{Looked, SetupReader};
 pub use status::{Health, StatusReader};
 pub use trail::{

@@ -19,8 +19,22 @@ pub trait SettingsReader: Send + Sync + 'static {
     fn settings_history(&self) -> Result<Vec<Version>, Problem>;
     /// Everything that is wrong with a document here: its own mistakes, next hops that lead back, files that cannot be used.
     async fn settings_check(&self, text: &str) -> Checked;
+    /// The last look from outside; None: none was made yet.
+    fn identity(&self) -> Option<Looks>;
+    /// A look from outside, made now; with a name, as if it were the MTA host name.
+    async fn identity_check(&self, hostname: Option<&str>) -> Result<Looks, Problem>;
     /// Where mail for a domain would go with these settings, asked of DNS now.
     async fn settings_route(&self, settings: Arc<Settings>, domain: &str) -> Result<RouteTry, Problem>;
+}
+
+/// How this host looks from outside.
+#[derive(Clone, Debug, Serialize)]
+pub struct Looks {
+    pub at: Time,
+    pub hostname: String,
+    /// The name is not in force: only what depends on it was looked at.
+    pub proposed: bool,
+    pub lines: Vec<decide::identity::Line>,
 }
 
 /// Settings, typed.
@@ -128,6 +142,32 @@ pub(crate) mod tests {
                 }
                 Err(complaints) => Checked { settings: None, complaints, notes: Vec::new() },
             }
+        }
+
+        fn identity(&self) -> Option<Looks> {
+            let line = decide::identity::Line {
+                check: decide::identity::Check::ReverseName,
+                about: "192.0.2.1".to_owned(),
+                state: decide::identity::State::Problem,
+                sentence: "192.0.2.1 has no PTR record".to_owned(),
+                evidence: vec!["PTR 1.2.0.192.in-addr.arpa. → NXDOMAIN <b>".to_owned()],
+                fix: vec!["1.2.0.192.in-addr.arpa. PTR mail.example.test.".to_owned()],
+                finding: None,
+            };
+            Some(Looks {
+                at: mail::Time(0),
+                hostname: "mail.example.test".to_owned(),
+                proposed: false,
+                lines: vec![line],
+            })
+        }
+
+        async fn identity_check(&self, hostname: Option<&str>) -> Result<Looks, Problem> {
+            let last = self.identity().expect("this world was looked at");
+            Ok(match hostname {
+                Some(name) => Looks { hostname: name.to_owned(), proposed: true, ..last },
+                None => last,
+            })
         }
 
         async fn settings_route(&self, settings: Arc<Settings>, domain: &str) -> Result<RouteTry, Problem> {

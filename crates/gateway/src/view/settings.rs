@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::door;
 use crate::view::{View, field};
 use async_trait::async_trait;
-use control::{Checked, Document, Problem, RouteTry, SettingsReader, Version};
+use control::{Checked, Document, Looks, Problem, RouteTry, SettingsReader, Version};
 use decide::settings::Settings;
 use std::sync::Arc;
 use tokio::task::block_in_place;
@@ -64,9 +64,22 @@ impl SettingsReader for View {
         }
     }
 
+    fn identity(&self) -> Option<Looks> {
+        self.0.desk.last().map(looks)
+    }
+
+    async fn identity_check(&self, hostname: Option<&str>) -> Result<Looks, Problem> {
+        let hostname = hostname.map(|name| field("hostname", name)).transpose()?;
+        Ok(looks(crate::identity::check(&self.0, hostname).await))
+    }
+
     async fn settings_route(&self, settings: Arc<Settings>, domain: &str) -> Result<RouteTry, Problem> {
         route(&self.0, settings, domain).await
     }
+}
+
+fn looks(report: crate::identity::Report) -> Looks {
+    Looks { at: report.time, hostname: report.hostname.to_string(), proposed: report.proposed, lines: report.lines }
 }
 
 fn failed(error: std::io::Error) -> Problem {

@@ -6,6 +6,7 @@ mod accept;
 mod accounts;
 mod alarms;
 mod behave;
+mod configure;
 mod crash;
 mod deliver;
 mod gateway;
