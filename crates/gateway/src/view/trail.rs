@@ -107,7 +107,7 @@ fn row(entry: AuditEntry) -> AuditRow {
 
 /// All that is known of it. Its connection's own record belongs to it, if it was written down under another Audit ID.
 fn message(core: &Core, id: AuditId) -> io::Result<Option<Message>> {
-    let mut events = core.store.audit_show(id)?;
+    let mut events = core.store.audit_show_soon(id)?;
     if events.is_empty() {
         return Ok(None);
     }
@@ -118,7 +118,7 @@ fn message(core: &Core, id: AuditId) -> io::Result<Option<Message>> {
     let connection = entry.as_ref().and_then(|entry| entry.related).filter(|_| is_mail);
     for other in [recorded, connection].into_iter().flatten() {
         // Of a report's original nothing is taken: that is another message.
-        events.extend(core.store.audit_show(other)?.into_iter().filter(|event| event.kind == "visit"));
+        events.extend(core.store.audit_show_soon(other)?.into_iter().filter(|event| event.kind == "visit"));
     }
     let events = explain::events(core, &events);
     let happening = |event: &serde_json::Value| Happening {
