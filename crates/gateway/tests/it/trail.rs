@@ -22,6 +22,8 @@ async fn mail_is_found_told_and_counted() {
     assert!(gateway.send("ann@mail.out.test", "x@elsewhere.test", content).await.is("550"));
     gateway.wait_queue("one waits", |queue| queue.len() == 1 && queue[0]["attempts"] == 1).await;
 
+    // Pages do not wait for the trail; the command does.
+    assert_eq!(gateway.run(&["audit", "search", "out.test"]).0, 0);
     // Every part of it finds it, and the refused recipient is there as well.
     for (question, found) in [
         ("q=out.test", 3),
