@@ -122,6 +122,8 @@ bench-control: ## Pages of a queue of a million; a month's audit trail of 5 mill
 	@rm -rf $(TARGET)/bench/pages
 	@mkdir -p $(TARGET)/bench/pages
 	@cargo run -q --locked --release -p store --example pages -- 1000000 $(TARGET)/bench/pages
+	@cargo build -q --locked --release -p gateway
+	@bench/control.py $(TARGET)/release/gatepost $(TARGET)/bench/pages
 	@rm -rf $(TARGET)/bench/pages
 	@rm -rf $(TARGET)/bench/trail
 	@cargo run -q --locked --release -p store --example trail -- fill $(TARGET)/bench/trail
