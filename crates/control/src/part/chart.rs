@@ -60,7 +60,7 @@ fn drawn(
     html! {
         figure.chart {
             figcaption { (title) ul.key { @for series in series { li { span class=(format!("dot {}", series.class)) {} (series.name) } } } }
-            svg viewBox=(format!("0 -{TOP} {WIDTH} {}", HEIGHT + TOP)) role=(if links.is_empty() { "img" } else { "group" }) aria-label=(title) {
+            svg viewBox=(format!("0 -{TOP} {WIDTH} {}", HEIGHT + TOP)) role=(if links.is_empty() && link.is_none() { "img" } else { "group" }) aria-label=(title) {
                 @for line in [0, top / 2, top] {
                     line.grid x1=(LEFT) x2=(WIDTH) y1=(round(y(line as f64))) y2=(round(y(line as f64))) {}
                     text.axis x=(LEFT - 6.0) y=(round(y(line as f64) + 4.0)) text-anchor="end" { (short(line)) }
