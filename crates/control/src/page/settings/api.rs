@@ -193,6 +193,10 @@ async fn carry_out(may: &May<rights::Configure>, center: &Center, headers: &Head
     let order = Order::SettingsApply { text: found.text, comment, base: Some(base) };
     match center.orders.order(&may.account, order, false).await {
         Ok(done) => Json(json!({ "version": done.made, "changes": changes })).into_response(),
+        // Another version came between the look and the order: theirs to solve, no failure of the gateway.
+        Err(problem) if center.reader.health().settings_version != base => {
+            (StatusCode::CONFLICT, Json(problem)).into_response()
+        }
         Err(problem) => problem.into_response(),
     }
 }
