@@ -1,7 +1,5 @@
 //! Parts: pieces that pages share.
 
-#![allow(dead_code, reason = "the pages that use them come one by one")]
-
 pub(crate) mod chart;
 pub(crate) mod finding;
 pub(crate) mod form;

@@ -190,7 +190,7 @@ fn chart_of(seen: &Seen, title: &str, layers: &[Layer]) -> Markup {
         let outcome = layers.get(layer).map_or("", |(which, ..)| COUNTED[*which]);
         format!("/audit?outcome={outcome}&{}", within(from, until))
     };
-    chart::linked(&format!("{title}, the last {}", seen.span.words()), &labels, &series, &link)
+    chart::stacked(&format!("{title}, the last {}", seen.span.words()), &labels, &series, &link)
 }
 
 fn troubles(seen: &Seen) -> Markup {

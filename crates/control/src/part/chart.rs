@@ -18,27 +18,13 @@ const FOOT: f64 = 18.0;
 /// Room for half of the topmost label.
 const TOP: f64 = 8.0;
 
-/// Bars stacked over `labels` (one for each value); a bar with a link leads to what it counts.
-pub(crate) fn stacked(title: &str, labels: &[String], links: &[String], series: &[Series]) -> Markup {
-    drawn(title, labels, links, series, None)
-}
-
-/// The same, each layer of each bar with a link of its own, and each number of the table.
-pub(crate) fn linked(
+/// Bars stacked over `labels` (one for each value). Each layer of each bar, and each number of the table, leads by
+/// `link(layer, bar)` to what it counts.
+pub(crate) fn stacked(
     title: &str,
     labels: &[String],
     series: &[Series],
     link: &dyn Fn(usize, usize) -> String,
-) -> Markup {
-    drawn(title, labels, &[], series, Some(link))
-}
-
-fn drawn(
-    title: &str,
-    labels: &[String],
-    links: &[String],
-    series: &[Series],
-    link: Option<&dyn Fn(usize, usize) -> String>,
 ) -> Markup {
     let count = labels.len().max(1);
     let sum = |at: usize| series.iter().map(|series| series.values.get(at).copied().unwrap_or(0)).sum::<u64>();
@@ -52,7 +38,7 @@ fn drawn(
                 @let below = series[..layer].iter().map(value).sum::<u64>();
                 @let (from, to) = (y(below as f64), y((below + value(of)) as f64));
                 @let rect = html! { rect class=(of.class) x=(round(LEFT + step * at as f64 + step * 0.1)) y=(round(to)) width=(round(step * 0.8)) height=(round(from - to)) {} };
-                @if let Some(link) = link { a href=(link(layer, at)) aria-label=(format!("{}, {} {}", labels[at], of.name, super::count(value(of)))) { (rect) } } @else { (rect) }
+                a href=(link(layer, at)) aria-label=(format!("{}, {} {}", labels[at], of.name, super::count(value(of)))) { (rect) }
             }
             title { (labels[at]) @for series in series { ", " (series.name) " " (super::count(series.values.get(at).copied().unwrap_or(0))) } }
         }
@@ -60,13 +46,13 @@ fn drawn(
     html! {
         figure.chart {
             figcaption { (title) ul.key { @for series in series { li { span class=(format!("dot {}", series.class)) {} (series.name) } } } }
-            svg viewBox=(format!("0 -{TOP} {WIDTH} {}", HEIGHT + TOP)) role=(if links.is_empty() && link.is_none() { "img" } else { "group" }) aria-label=(title) {
+            svg viewBox=(format!("0 -{TOP} {WIDTH} {}", HEIGHT + TOP)) role="group" aria-label=(title) {
                 @for line in [0, top / 2, top] {
                     line.grid x1=(LEFT) x2=(WIDTH) y1=(round(y(line as f64))) y2=(round(y(line as f64))) {}
                     text.axis x=(LEFT - 6.0) y=(round(y(line as f64) + 4.0)) text-anchor="end" { (short(line)) }
                 }
                 @for at in 0..labels.len() {
-                    @if let Some(link) = links.get(at) { a href=(link) { (bar(at)) } } @else { g { (bar(at)) } }
+                    g { (bar(at)) }
                 }
                 @for at in (0..labels.len()).step_by((count / 6).max(1)) {
                     text.axis x=(round(LEFT + step * at as f64)) y=(HEIGHT - 4.0) { (labels[at]) }
@@ -75,8 +61,7 @@ fn drawn(
             details.table { summary { "As a table" } table {
                 thead { tr { th { "Time" } @for series in series { th { (series.name) } } } }
                 tbody { @for at in 0..labels.len() { tr { th scope="row" { (labels[at]) } @for (layer, series) in series.iter().enumerate() { td.number {
-                    @let text = super::count(series.values.get(at).copied().unwrap_or(0));
-                    @if let Some(link) = link { a href=(link(layer, at)) { (text) } } @else { (text) }
+                    a href=(link(layer, at)) { (super::count(series.values.get(at).copied().unwrap_or(0))) }
                 } } } } }
             } }
         }
@@ -116,7 +101,7 @@ mod tests {
     fn a_chart_says_its_numbers_in_words_too() {
         let series = [Series { name: "delivered", class: "good", values: vec![3, 1_200] }];
         let labels = ["10:00".to_owned(), "11:00".to_owned()];
-        let text = stacked("Mail", &labels, &[], &series).into_string();
+        let text = stacked("Mail", &labels, &series, &|layer, bar| format!("/{layer}/{bar}")).into_string();
         assert!(text.contains("11:00, delivered 1,200") && text.contains("<th scope=\"row\">10:00</th>"), "{text}");
         assert!(!text.contains("style="), "the policy forbids inline styles: {text}");
     }
