@@ -95,13 +95,17 @@ pub fn record_of(answer: &Answer) -> Result<Option<&str>, usize> {
     }
 }
 
+/// The term that permits one address.
+pub fn term(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => format!("ip4:{v4}"),
+        IpAddr::V6(v6) => format!("ip6:{v6}"),
+    }
+}
+
 /// The record that would let these addresses pass as well: they are put in front, where they cost no lookup.
 pub fn with_addresses(record: Option<&str>, addresses: &[IpAddr]) -> String {
-    let term = |address: &IpAddr| match address.to_canonical() {
-        IpAddr::V4(v4) => format!(" ip4:{v4}"),
-        IpAddr::V6(v6) => format!(" ip6:{v6}"),
-    };
-    let added: String = addresses.iter().map(term).collect();
+    let added: String = addresses.iter().map(|address| format!(" {}", term(*address))).collect();
     let rest = record.and_then(|record| record.get(6..)).map_or(" ~all".to_owned(), |rest| format!(" {}", rest.trim()));
     format!("v=spf1{added}{}", rest.trim_end())
 }

@@ -3,7 +3,6 @@
 use super::unlisted;
 use crate::diagnose::{Answer, Case, rule};
 use mail::Actor;
-use std::net::IpAddr;
 
 rule! {
     /// The SPF record of our domain lacks this gateway
@@ -30,10 +29,7 @@ fn find(case: &Case<'_>) -> Answer {
         unlisted.what(),
         unlisted.said.code()
     );
-    let term = match ours {
-        IpAddr::V4(_) => format!("ip4:{ours}"),
-        IpAddr::V6(_) => format!("ip6:{ours}"),
-    };
+    let term = crate::spf::term(ours);
     unlisted
         .finding(case, "auth.spf_own_missing", Actor::OurDns, sentence)
         .fix(format!("Add {term} to the SPF record of {domain}, before \"all\"."))
