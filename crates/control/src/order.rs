@@ -65,6 +65,9 @@ pub enum Order {
     },
     SettingsRollback {
         version: u64,
+        /// The version that was in force when it was decided: refused if another is by now.
+        #[serde(default)]
+        base: Option<i64>,
     },
 }
 

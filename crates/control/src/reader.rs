@@ -70,6 +70,8 @@ pub enum Problem {
     Unknown { what: String },
     /// What was typed is no good: the field, the reason, and what to do.
     Field { field: String, what: String },
+    /// It does not fit what is there: another version came in force, a file owns the settings, it is the last of its kind.
+    Conflict { what: String },
     /// The gateway could not: disk, DNS, another program.
     Failed { what: String },
 }
@@ -77,7 +79,10 @@ pub enum Problem {
 impl Problem {
     pub fn what(&self) -> &str {
         match self {
-            Problem::Unknown { what } | Problem::Field { what, .. } | Problem::Failed { what } => what,
+            Problem::Unknown { what }
+            | Problem::Field { what, .. }
+            | Problem::Conflict { what }
+            | Problem::Failed { what } => what,
         }
     }
 }

@@ -511,7 +511,7 @@ async fn carry_out(
                 }
                 all.push(made);
                 let what = "make a full administrator first, or nobody could change anything";
-                somebody_rules(all).map_err(|_| Problem::Failed { what: what.to_owned() })
+                somebody_rules(all).map_err(|_| Problem::Conflict { what: what.to_owned() })
             };
             with_all(core, add).await.map(nothing)
         }
@@ -589,7 +589,7 @@ fn unknown(name: &str) -> Problem {
 fn somebody_rules(all: &[Administrator]) -> Result<(), Problem> {
     let rules = all.iter().any(|known| known.role == Role::Full.word() && !known.disabled);
     let what = "this is the last full administrator who can sign in; make another one first";
-    if rules { Ok(()) } else { Err(Problem::Failed { what: what.to_owned() }) }
+    if rules { Ok(()) } else { Err(Problem::Conflict { what: what.to_owned() }) }
 }
 
 /// Changes one administrator.

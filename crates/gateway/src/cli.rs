@@ -517,7 +517,7 @@ fn settings(command: SettingsCommand) -> Result<Question, String> {
             Question::SettingsApply { text: read(&file)?, author: author(), comment, base: None }
         }
         SettingsCommand::History => Question::SettingsHistory,
-        SettingsCommand::Rollback { version } => Question::SettingsRollback { version, author: author() },
+        SettingsCommand::Rollback { version } => Question::SettingsRollback { version, author: author(), base: None },
         SettingsCommand::Check { .. } | SettingsCommand::Reference => {
             return Err("answered without a gateway".to_owned());
         }

@@ -92,6 +92,8 @@ pub(crate) enum Question {
     SettingsRollback {
         version: u64,
         author: String,
+        #[serde(default)]
+        base: Option<i64>,
     },
     /// Without a sender: from the postmaster.
     Send {
@@ -302,7 +304,7 @@ fn act(question: &Question) -> Option<(String, String, Value)> {
             (by, what, json!({ "which": which, "how": how }))
         }
         Question::SettingsApply { author, comment, .. } => (author, "settings", json!({ "comment": comment })),
-        Question::SettingsRollback { author, version } => {
+        Question::SettingsRollback { author, version, .. } => {
             (author, "settings rollback", json!({ "to version": version }))
         }
         Question::Send { by, to, subject, .. } => (by, "test message", json!({ "to": to, "subject": subject })),
@@ -377,13 +379,13 @@ async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSe
             Ok(changes(&core.in_force().settings, &next))
         }
         Question::SettingsApply { text, author, comment, base } => apply(core, &text, &author, &comment, base).await,
-        Question::SettingsRollback { version, author } => {
+        Question::SettingsRollback { version, author, base } => {
             let old = core
                 .store
                 .settings_version(version)
                 .map_err(plain)?
                 .ok_or_else(|| format!("there is no settings version {version}"))?;
-            apply(core, &old.text, &author, &format!("rollback to version {version}"), None).await
+            apply(core, &old.text, &author, &format!("rollback to version {version}"), base).await
         }
         Question::FirstStart => match accounts::first_path(core).await {
             None => Err("there is an administrator already; `gatepost admin list` shows who".to_owned()),

@@ -92,6 +92,10 @@ impl View {
         let by = crate::accounts::who(by);
         let author = by.clone();
         let act = |action, which| Ok(Question::Order { action, which: chosen(which)?, dry_run, by });
+        let base = match order {
+            Order::SettingsApply { base, .. } | Order::SettingsRollback { base, .. } => base,
+            _ => None,
+        };
         let question = match order {
             Order::Retry { which } => act(door::Deed::Retry, which)?,
             Order::Hold { which, why } => act(door::Deed::Hold { why }, which)?,
@@ -104,9 +108,13 @@ impl View {
             Order::AlertTest => Question::AlertTest { by: author },
             Order::SettingsApply { text, .. } if dry_run => Question::SettingsDiff { text },
             Order::SettingsApply { text, comment, base } => Question::SettingsApply { text, author, comment, base },
-            Order::SettingsRollback { version } => Question::SettingsRollback { version, author },
+            Order::SettingsRollback { version, base } => Question::SettingsRollback { version, author, base },
         };
-        let done = self.ask_from(&place, question, progress).await?;
+        let done = self.ask_from(&place, question, progress).await.map_err(|problem| match base {
+            // Another version came between the look and the order: theirs to solve, no failure of the gateway.
+            Some(base) if base != self.0.in_force().version => Problem::Conflict { what: problem.what().to_owned() },
+            _ => problem,
+        })?;
         let made = done
             .get("id")
             .or(done.get("version"))

@@ -258,7 +258,7 @@ async fn apply(
             shell::page(&may.account, asked.here, "Not applied", body),
         );
     }
-    if found.meanwhile.is_some() {
+    if found.meanwhile.is_some() || found.now.file.is_some() {
         return preview_page(&asked, &found, StatusCode::CONFLICT);
     }
     let order = Order::SettingsApply { text: found.text, comment: text("comment").trim().to_owned(), base: Some(base) };
@@ -281,13 +281,13 @@ async fn rollback(
             "version {} came in force meanwhile: look at it first, then roll back from Administration, Settings versions",
             now.version
         );
-        return problem::page(&may.account, &Problem::Failed { what });
+        return problem::page(&may.account, &Problem::Conflict { what });
     };
     if let Some(file) = now.file {
         let what = format!("the settings belong to {file}: put the earlier text there");
-        return problem::page(&may.account, &Problem::Failed { what });
+        return problem::page(&may.account, &Problem::Conflict { what });
     }
-    let order = Order::SettingsRollback { version: u64::try_from(version).unwrap_or_default() };
+    let order = Order::SettingsRollback { version: u64::try_from(version).unwrap_or_default(), base };
     match center.orders.order(&may.account, order, false).await {
         Ok(done) => applied("/settings", &done.made.unwrap_or_default()),
         Err(failed) => problem::page(&may.account, &failed),

@@ -15,14 +15,17 @@ use axum::routing::get;
 use decide::identity::{Line, State as Standing};
 use maud::{Markup, html};
 use serde::Deserialize;
+use utoipa_axum::routes;
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().route("/identity", get(page).post(check)).route("/api/v1/identity", get(api))
+    Routes::new().route("/identity", get(page).post(check)).routes(routes!(api))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 struct Wanted {
+    /// A name to look at as if it were the MTA host name; asks DNS, and needs the right to operate.
     #[serde(default)]
+    #[param(required = false)]
     hostname: String,
 }
 
@@ -39,7 +42,8 @@ async fn check(may: May<rights::Operate>, State(center): State<Center>, Form(wan
     }
 }
 
-/// The last result of the identity check; with `hostname`, one of a proposed name, made now.
+/// The last result of the identity check, null before the first; with `hostname`, one of a proposed name, made now.
+#[utoipa::path(get, path = "/api/v1/identity", tag = "status", params(Wanted), responses((status = 200, body = Option<Looks>), (status = 403), (status = 422, body = Problem)))]
 async fn api(
     may: May<rights::Look>,
     State(center): State<Center>,
@@ -49,7 +53,7 @@ async fn api(
         return Ok(Json(center.reader.identity()).into_response());
     }
     if !may.also(Right::Operate) {
-        return Err(Problem::Failed { what: "a check of another name needs the right to operate".to_owned() });
+        return Ok(problem::forbidden(&may.account, Right::Operate, true));
     }
     Ok(Json(center.reader.identity_check(Some(&wanted.hostname)).await?).into_response())
 }
@@ -138,6 +142,17 @@ mod tests {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("Check now"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn tools_ask_for_the_last_look_and_who_operates_for_another_name() {
+        let (code, text) = get("ReadOnly", "/api/v1/identity").await;
+        assert!(code == 200 && text.contains("\"proposed\":false") && text.contains("reverse-name"), "{text}");
+        let (code, text) = get("Operator", "/api/v1/identity?hostname=mx.example.test").await;
+        assert!(code == 200 && text.contains("\"proposed\":true"), "{text}");
+        assert_eq!(get("ReadOnly", "/api/v1/identity?hostname=mx.example.test").await.0, 403);
+        let (_, openapi) = get("", "/api/v1/openapi.json").await;
+        assert!(openapi.contains("\"/api/v1/identity\""), "{openapi}");
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ fn code(problem: &Problem) -> StatusCode {
     match problem {
         Problem::Unknown { .. } => StatusCode::NOT_FOUND,
         Problem::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Problem::Conflict { .. } => StatusCode::CONFLICT,
         Problem::Failed { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -29,6 +30,7 @@ pub(crate) fn page(account: &Account, problem: &Problem) -> Response {
     let title = match problem {
         Problem::Unknown { .. } => "Not found",
         Problem::Field { .. } => "Something typed is no good",
+        Problem::Conflict { .. } => "Not possible as things are",
         Problem::Failed { .. } => "That did not work",
     };
     (code(problem), shell::page(account, "", title, html! { p.lead { (problem.what()) } })).into_response()

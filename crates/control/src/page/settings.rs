@@ -208,9 +208,9 @@ mod tests {
         let (code, page) = post(&world, "Full", "/settings/back", "version=1").await;
         assert!(code == 200 && page.contains("<code>queue.limit</code>") && page.contains("Apply now"), "{page}");
         assert_eq!(post(&world, "Full", "/settings/rollback", "version=1&base=2").await.0, 303);
-        assert_eq!(*world.orders.lock().unwrap(), [Order::SettingsRollback { version: 1 }]);
+        assert_eq!(*world.orders.lock().unwrap(), [Order::SettingsRollback { version: 1, base: Some(2) }]);
         let (code, _) = post(&world, "Full", "/settings/rollback", "version=1&base=1").await;
-        assert_eq!(code, 503, "another version came in force meanwhile");
+        assert_eq!(code, 409, "another version came in force meanwhile");
     }
 
     #[tokio::test]

@@ -28,12 +28,16 @@ pub trait SettingsReader: Send + Sync + 'static {
 }
 
 /// How this host looks from outside.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Looks {
+    /// Milliseconds since 1970.
+    #[schema(value_type = i64)]
     pub at: Time,
     pub hostname: String,
     /// The name is not in force: only what depends on it was looked at.
     pub proposed: bool,
+    /// Each with `check`, `about`, `state` (`ok`, `note`, `not-checked`, `warning`, `problem`), `sentence`, `evidence` and `fix`.
+    #[schema(value_type = Vec<Object>)]
     pub lines: Vec<decide::identity::Line>,
 }
 

@@ -3,7 +3,7 @@
 use crate::page::Routes;
 use crate::page::change::{self, Wish};
 use crate::right::{May, rights};
-use crate::{Center, Order, Problem};
+use crate::{Account, Center, Order, Problem};
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -47,6 +47,12 @@ struct Proposal {
     comment: String,
 }
 
+impl Proposal {
+    fn wish(self) -> Wish {
+        self.text.map_or(Wish::Edits(self.edits), Wish::Text)
+    }
+}
+
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 struct Which {
     /// Left out: the version in force.
@@ -69,7 +75,7 @@ async fn document(
 /// Puts a document in force. `If-Match` names the version that it was made from.
 #[utoipa::path(put, path = "/api/v1/settings", tag = "settings", request_body(content = String, content_type = "application/toml"), responses((status = 200), (status = 409), (status = 422)))]
 async fn put(may: May<rights::Configure>, State(center): State<Center>, headers: HeaderMap, text: String) -> Response {
-    carry_out(&may, &center, &headers, Proposal { text: Some(text), edits: Vec::new(), comment: String::new() }).await
+    carry_out(&may.account, &center, &headers, Wish::Text(text), String::new(), false).await
 }
 
 /// Every key, with default, range and meaning.
@@ -93,15 +99,12 @@ async fn history(_: May<rights::Look>, State(center): State<Center>) -> Result<J
 /// What a change comes to: the difference and all complaints. Nothing is changed.
 #[utoipa::path(post, path = "/api/v1/settings/check", tag = "settings", request_body = Proposal, responses((status = 200), (status = 422)))]
 async fn check(
-    _: May<rights::Look>,
+    may: May<rights::Look>,
     State(center): State<Center>,
     headers: HeaderMap,
     Json(proposal): Json<Proposal>,
 ) -> Response {
-    match look(&center, &headers, proposal).await {
-        Ok((found, _)) => (code(&found), Json(said(&found))).into_response(),
-        Err(problem) => problem.into_response(),
-    }
+    carry_out(&may.account, &center, &headers, proposal.wish(), String::new(), true).await
 }
 
 /// Makes a change and puts it in force.
@@ -112,48 +115,32 @@ async fn apply(
     headers: HeaderMap,
     Json(proposal): Json<Proposal>,
 ) -> Response {
-    carry_out(&may, &center, &headers, proposal).await
+    let comment = proposal.comment.clone();
+    carry_out(&may.account, &center, &headers, proposal.wish(), comment, false).await
 }
 
-/// Makes a new version with the text of an earlier one.
-#[utoipa::path(post, path = "/api/v1/settings/rollback", tag = "settings", params(Which), responses((status = 200), (status = 404)))]
+/// Makes a new version with the text of an earlier one; left out: of the one before. `If-Match` names the version that must be in force.
+#[utoipa::path(post, path = "/api/v1/settings/rollback", tag = "settings", params(Which), responses((status = 200), (status = 404, body = Problem), (status = 409), (status = 422)))]
 async fn rollback(
     may: May<rights::Configure>,
     State(center): State<Center>,
+    headers: HeaderMap,
     Query(which): Query<Which>,
-) -> Result<Response, Problem> {
-    let now = center.reader.settings();
-    owned(now.file)?;
-    let version = which.version.unwrap_or(now.version - 1);
-    center.reader.settings_text(version)?;
-    let order = Order::SettingsRollback { version: u64::try_from(version).unwrap_or_default() };
-    Ok(Json(center.orders.order(&may.account, order, false).await?).into_response())
+) -> Response {
+    let version = which.version.unwrap_or_else(|| center.reader.settings().version - 1);
+    carry_out(&may.account, &center, &headers, Wish::Version(version), String::new(), false).await
 }
 
-fn owned(file: Option<String>) -> Result<(), Problem> {
-    match file {
-        Some(file) => Err(Problem::Failed { what: format!("the settings belong to {file}: change them there") }),
-        None => Ok(()),
-    }
-}
-
-async fn look(center: &Center, headers: &HeaderMap, proposal: Proposal) -> Result<(change::Preview, i64), Problem> {
+/// The version that a request was made for; without `If-Match`, or with `*`, the one in force (RFC 9110 13.1.1).
+fn base(center: &Center, headers: &HeaderMap) -> Result<i64, Problem> {
     let now = center.reader.settings().version;
-    let base = match headers
-        .get(header::IF_MATCH)
-        .map(|value| value.to_str().unwrap_or_default().trim_matches('"').parse::<i64>())
-    {
-        None => now,
-        Some(Ok(version)) => version,
-        Some(Err(_)) => {
-            return Err(Problem::Field {
-                field: "If-Match".to_owned(),
-                what: "must be a version's number, such as \"7\"".to_owned(),
-            });
-        }
+    let Some(tag) = headers.get(header::IF_MATCH) else { return Ok(now) };
+    let tag = tag.to_str().unwrap_or_default().trim();
+    let wrong = |_| Problem::Field {
+        field: "If-Match".to_owned(),
+        what: "must be a version's number, such as \"7\"".to_owned(),
     };
-    let wish = proposal.text.map_or(Wish::Edits(proposal.edits), Wish::Text);
-    Ok((change::preview(center, base, &wish).await?, base))
+    if tag == "*" { Ok(now) } else { tag.trim_matches('"').parse().map_err(wrong) }
 }
 
 fn code(found: &change::Preview) -> StatusCode {
@@ -174,14 +161,29 @@ fn said(found: &change::Preview) -> Value {
     })
 }
 
-async fn carry_out(may: &May<rights::Configure>, center: &Center, headers: &HeaderMap, proposal: Proposal) -> Response {
-    let comment = proposal.comment.clone();
-    let (found, base) = match look(center, headers, proposal).await {
-        Ok(found) => found,
+/// Holds a wish to the version that it was made from and puts it in force; with `dry_run`, says only what it comes to.
+pub(super) async fn carry_out(
+    by: &Account,
+    center: &Center,
+    headers: &HeaderMap,
+    wish: Wish,
+    comment: String,
+    dry_run: bool,
+) -> Response {
+    let (found, base) = match base(center, headers) {
+        Ok(base) => match change::preview(center, base, &wish).await {
+            Ok(found) => (found, base),
+            Err(problem) => return problem.into_response(),
+        },
         Err(problem) => return problem.into_response(),
     };
-    if let Err(problem) = owned(found.now.file.clone()) {
-        return problem.into_response();
+    if dry_run {
+        return (code(&found), Json(said(&found))).into_response();
+    }
+    if let Some(file) = &found.now.file {
+        let what =
+            format!("the settings belong to the file {file} (settings_file in gatepost.toml): change them there");
+        return Problem::Conflict { what }.into_response();
     }
     if found.meanwhile.is_some() {
         return (StatusCode::CONFLICT, Json(said(&found))).into_response();
@@ -190,19 +192,21 @@ async fn carry_out(may: &May<rights::Configure>, center: &Center, headers: &Head
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(said(&found))).into_response();
     }
     let changes = said(&found)["changes"].take();
-    let order = Order::SettingsApply { text: found.text, comment, base: Some(base) };
-    match center.orders.order(&may.account, order, false).await {
-        Ok(done) => Json(json!({ "version": done.made, "changes": changes })).into_response(),
-        // Another version came between the look and the order: theirs to solve, no failure of the gateway.
-        Err(problem) if center.reader.health().settings_version != base => {
-            (StatusCode::CONFLICT, Json(problem)).into_response()
+    let order = match wish {
+        Wish::Version(version) => {
+            Order::SettingsRollback { version: u64::try_from(version).unwrap_or_default(), base: Some(base) }
         }
+        Wish::Edits(_) | Wish::Text(_) => Order::SettingsApply { text: found.text, comment, base: Some(base) },
+    };
+    match center.orders.order(by, order, false).await {
+        Ok(done) => Json(json!({ "version": done.made, "changes": changes })).into_response(),
         Err(problem) => problem.into_response(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::Order;
     use crate::testing::{World, ask, get};
     use axum::http::Request;
     use std::sync::Arc;
@@ -225,6 +229,33 @@ mod tests {
         assert!(code == 409 && text.contains("collisions") && text.contains("5000"), "{text}");
         assert_eq!(send(&world, "POST", "/api/v1/settings/apply", "\"2\"", edits).await.0, 200);
         assert_eq!(world.orders.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_rollback_is_held_to_the_version_that_was_seen() {
+        let world = Arc::<World>::default();
+        let path = "/api/v1/settings/rollback?version=1";
+        assert_eq!(send(&world, "POST", path, "\"1\"", "").await.0, 409);
+        assert_eq!(send(&world, "POST", path, "seven", "").await.0, 422);
+        assert!(world.orders.lock().unwrap().is_empty());
+        assert_eq!(send(&world, "POST", path, "\"2\"", "").await.0, 200);
+        assert_eq!(*world.orders.lock().unwrap(), [Order::SettingsRollback { version: 1, base: Some(2) }]);
+        assert_eq!(send(&world, "POST", "/api/v1/settings/rollback?version=77", "*", "").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn settings_that_belong_to_a_file_are_changed_there() {
+        let world =
+            Arc::new(World { settings_file: Some("/etc/gatepost/settings.toml".to_owned()), ..World::default() });
+        for (method, path, body) in [
+            ("PUT", "/api/v1/settings", "mode = \"drain\""),
+            ("POST", "/api/v1/settings/apply", "{}"),
+            ("POST", "/api/v1/settings/rollback", ""),
+        ] {
+            let (code, text) = send(&world, method, path, "\"2\"", body).await;
+            assert!(code == 409 && text.contains("/etc/gatepost/settings.toml"), "{path}: {code} {text}");
+        }
+        assert!(world.orders.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
