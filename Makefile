@@ -20,7 +20,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
 	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
 
-test: setup floors format lint unit peers proof-quick hostile-quick soak-quick scenarios browser api reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
+test: setup floors format lint unit peers proof-quick hostile-quick soak-quick scenarios browser api package-check reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
 	$(call say,all passed)
 
 setup: fetch ## Install what the tests need (once; needs root when something is missing)
@@ -95,6 +95,18 @@ api: programs ## The API asked by a fuzzer in each role, a few seconds each
 fuzz-api: programs ## The same for minutes; SECONDS='600' for each role
 	@tests/fuzz-api/run.py $(TARGET)/debug/gatepost --seconds $(or $(SECONDS),120)
 
+package: fetch ## The Debian package, target/package/gatepost_VERSION_ARCH.deb, from a release build
+	@cargo build -q --locked --release -p gateway
+	@packaging/deb.py $(TARGET)/release/gatepost $(TARGET)/package
+
+package-check: programs ## The package built, installed, started by systemd, upgraded, removed, on a machine of its own
+	$(call say,package)
+	@tests/package/run.py $(TARGET)/debug/gatepost
+
+sbom: fetch ## What is built into the program, as a CycloneDX bill of materials: target/package/gatepost.cdx.json
+	@mkdir -p $(TARGET)/package
+	@packaging/dependencies.py sbom >$(TARGET)/package/gatepost.cdx.json
+
 score: programs ## How well the gateway explains failures: all of scenarios/, a table and score.json; SCORE='--jobs 4' for less waiting
 	@$(TARGET)/debug/sim score --gatepost $(TARGET)/debug/gatepost --json $(TARGET)/score.json $(SCORE) scenarios
 
@@ -134,4 +146,4 @@ clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api score reference licences architecture bench bench-quick bench-control clean soak-quick soak
+.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api package package-check sbom score reference licences architecture bench bench-quick bench-control clean soak-quick soak

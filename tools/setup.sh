@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PEERS=target/peers
-RELEASE=2    # raise it when what this script does changes
+RELEASE=3    # raise it when what this script does changes
 MARK=$PEERS/.ready-$RELEASE
 # Outside the repository: a rule book for pages that browsers run (axe-core, MPL-2.0), from npm; never shipped.
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/gatepost-tests
@@ -19,7 +19,8 @@ missing() {
     local tool user
     for tool in postfix:/usr/sbin/postfix smtp-source:/usr/sbin/smtp-source swaks:/usr/bin/swaks \
                 chromium:/usr/bin/chromium chromedriver:/usr/bin/chromedriver \
-                gcc:/usr/bin/gcc python3:/usr/bin/python3 openssl:/usr/bin/openssl ip:/usr/sbin/ip strace:/usr/bin/strace; do
+                gcc:/usr/bin/gcc python3:/usr/bin/python3 openssl:/usr/bin/openssl ip:/usr/sbin/ip strace:/usr/bin/strace \
+                curl:/usr/bin/curl objdump:/usr/bin/objdump lintian:/usr/bin/lintian systemd-analyze:/usr/bin/systemd-analyze; do
         [ -x "${tool#*:}" ] || command -v "${tool%%:*}" >/dev/null || echo "${tool%%:*}"
     done
     perl -MNet::SSLeay -e1 2>/dev/null || echo libnet-ssleay-perl
@@ -63,7 +64,7 @@ install() { apt install --no-remove --no-install-recommends "$@"; }
 apt update
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections
 install postfix swaks libnet-ssleay-perl gcc libc6-dev python3 openssl iproute2 util-linux strace \
-    python3-venv chromium chromium-driver fonts-dejavu-core
+    curl binutils lintian systemd python3-venv chromium chromium-driver fonts-dejavu-core
 command -v npm >/dev/null || install npm
 mkdir -p "$CACHE"
 (cd "$CACHE" && npm install --no-save --no-audit --no-fund --ignore-scripts $AXE >>"$log" 2>&1)

@@ -2,8 +2,8 @@
 
 use crate::door::{self, Deed, Question, Which};
 use crate::host::Host;
-use crate::{explain, run, show, try_it};
-use clap::{Args, Parser, Subcommand};
+use crate::{explain, manual, run, show, try_it};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use control::{Change, Role};
 use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, ReversePath, Time};
@@ -26,9 +26,9 @@ const NO: u8 = 3;
     after_help = "First steps:\n  gatepost try                          see mail flow on this machine, nothing to set up\n  gatepost run                          start, with ./gatepost.toml\n  gatepost route user@example.test      where would this mail go, and why\n  gatepost send --to user@example.test  a test message through the real path\n  gatepost queue list                   what waits, and for what\n  gatepost incidents                    what is wrong now, why, and what to do\n  gatepost diagnose user@example.test   the cause, looked for now\n  gatepost identity                     how this gateway looks from outside\n\nExit codes: 0 done, 1 failed (reason on standard error), 2 wrong usage, 3 the answer is no."
 )]
 pub(crate) struct Cli {
-    /// The host's file
-    #[arg(long, global = true, env = "GATEPOST_CONFIG", default_value = "gatepost.toml")]
-    config: PathBuf,
+    /// The host's file; if left out, gatepost.toml in this folder, else /etc/gatepost/gatepost.toml
+    #[arg(long, global = true, env = "GATEPOST_CONFIG")]
+    config: Option<PathBuf>,
     /// Answers as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -126,6 +126,11 @@ enum Command {
     Password,
     /// Print the version
     Version,
+    /// Completions for a shell, to standard output
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual { folder: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]
@@ -376,7 +381,7 @@ impl Cli {
 
     async fn answer(self) -> Result<ExitCode, String> {
         let (json, config) = (self.json, self.config);
-        let host = || Host::read(&config);
+        let host = || Host::read(config.as_deref().unwrap_or_else(|| crate::host::usual()));
         let question = match self.command {
             Command::Run => return run::run(host()?).await.map(|()| ExitCode::SUCCESS),
             Command::Try { port } => return try_it::run(port).await.map(|()| ExitCode::SUCCESS),
@@ -388,6 +393,14 @@ impl Cli {
                 }
                 return Ok(ExitCode::SUCCESS);
             }
+            Command::Completions { shell } => {
+                // Not straight to standard output: it would panic when nobody reads on.
+                let mut text = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "gatepost", &mut text);
+                print!("{}", String::from_utf8_lossy(&text));
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::Manual { folder } => return manual::write(Cli::command(), &folder).map(|()| ExitCode::SUCCESS),
             Command::Statuses => return Ok(show::statuses(json)),
             Command::Password => return hash(),
             Command::Explain { all: true, .. } => return Ok(explain::print_all(json)),

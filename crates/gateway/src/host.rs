@@ -72,6 +72,12 @@ impl Default for LogFiles {
     }
 }
 
+/// The file of commands that name none: this folder's, else the installed one.
+pub(crate) fn usual() -> &'static Path {
+    let (here, installed) = (Path::new("gatepost.toml"), Path::new("/etc/gatepost/gatepost.toml"));
+    if !here.exists() && installed.exists() { installed } else { here }
+}
+
 impl Host {
     /// Reads the file; the error names it, the line, and what to do.
     pub(crate) fn read(path: &Path) -> Result<Host, String> {

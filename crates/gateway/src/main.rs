@@ -21,6 +21,7 @@ mod listen;
 mod lists;
 mod log;
 mod loops;
+mod manual;
 mod metrics;
 mod outcome;
 mod password;
