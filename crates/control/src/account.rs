@@ -45,6 +45,9 @@ pub trait Accounts: Send + Sync + 'static {
     /// Whose session or token this is; `None`: nobody's, or it has ended.
     async fn who(&self, visitor: &Visitor) -> Option<Account>;
 
+    /// The same, asked again while a page stands open: that alone keeps no session alive.
+    async fn still(&self, visitor: &Visitor) -> Option<Account>;
+
     /// Whether nobody has been made an administrator yet.
     async fn is_new(&self) -> bool;
 
@@ -196,7 +199,12 @@ pub struct Session {
 pub struct Token {
     pub name: String,
     pub role: Role,
+    /// Who made it. It works while they may sign in and may all that it may.
     pub by: String,
+    /// Made on the command line: it stands on nobody's rights.
+    pub apart: bool,
+    /// Why it opens nothing now, if so.
+    pub stopped: Option<String>,
     #[schema(value_type = i64)]
     pub created: Time,
     #[schema(value_type = Option<i64>)]

@@ -22,6 +22,10 @@ pub enum Right {
     Administer,
 }
 
+impl Right {
+    pub const ALL: [Right; 5] = [Right::Find, Right::Look, Right::Operate, Right::Configure, Right::Administer];
+}
+
 /// What an administrator is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -46,6 +50,11 @@ impl Role {
             Right::Operate => matches!(self, Role::Full | Role::Operator),
             Right::Configure | Right::Administer => self == Role::Full,
         }
+    }
+
+    /// Whether it may all that the other may.
+    pub fn covers(self, other: Role) -> bool {
+        Right::ALL.into_iter().all(|right| self.may(right) || !other.may(right))
     }
 
     /// As people read it.
@@ -92,12 +101,20 @@ impl std::str::FromStr for Role {
 #[derive(Clone, Debug)]
 pub struct May<R> {
     pub account: Account,
+    visitor: Visitor,
     right: PhantomData<R>,
 }
 
 impl<R> May<R> {
     pub fn also(&self, right: Right) -> bool {
         self.account.role.may(right)
+    }
+}
+
+impl<R: rights::Named> May<R> {
+    /// Whether the session or token still stands and still has the right. For answers that take their time.
+    pub(crate) async fn still(&self, center: &Center) -> bool {
+        center.accounts.still(&self.visitor).await.is_some_and(|account| account.role.may(R::RIGHT))
     }
 }
 
@@ -134,7 +151,7 @@ impl<R: rights::Named> FromRequestParts<Center> for May<R> {
         let visitor = Visitor::of(parts);
         match center.accounts.who(&visitor).await {
             None => Err(crate::page::problem::sign_in(parts, api)),
-            Some(account) if account.role.may(R::RIGHT) => Ok(May { account, right: PhantomData }),
+            Some(account) if account.role.may(R::RIGHT) => Ok(May { account, visitor, right: PhantomData }),
             Some(account) => Err(crate::page::problem::forbidden(&account, R::RIGHT, api)),
         }
     }
@@ -154,9 +171,17 @@ mod tests {
 
     #[test]
     fn the_help_desk_finds_mail_and_changes_nothing() {
-        let rights = [Right::Find, Right::Look, Right::Operate, Right::Configure, Right::Administer];
-        let held = |role: Role| rights.into_iter().filter(|right| role.may(*right)).count();
+        let held = |role: Role| Right::ALL.into_iter().filter(|right| role.may(*right)).count();
         assert_eq!(Role::ALL.map(held), [5, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_greater_role_covers_a_lesser_one() {
+        for (place, greater) in Role::ALL.into_iter().enumerate() {
+            for (other, lesser) in Role::ALL.into_iter().enumerate() {
+                assert_eq!(greater.covers(lesser), place <= other, "{greater:?} {lesser:?}");
+            }
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) works: Mutex<Vec<Work>>,
     /// The file that owns its settings.
     pub(crate) settings_file: Option<String>,
+    /// Whoever reads along is signed out by now.
+    pub(crate) ended: std::sync::atomic::AtomicBool,
 }
 
 /// The time in this world: 25 November 2026, noon.
@@ -94,6 +96,10 @@ impl Accounts for World {
         let role = Role::ALL.into_iter().find(|role| format!("{role:?}") == *name)?;
         let from = visitor.peer.address.to_string();
         Some(Account { name: format!("{name}-person"), role, token: None, from })
+    }
+
+    async fn still(&self, visitor: &Visitor) -> Option<Account> {
+        if self.ended.load(std::sync::atomic::Ordering::Relaxed) { None } else { self.who(visitor).await }
     }
 
     async fn is_new(&self) -> bool {
@@ -168,7 +174,9 @@ impl Accounts for World {
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, Problem> {
-        let one = |name: &str, expires| Token {
+        let one = |name: &str, expires: Option<Time>| Token {
+            apart: false,
+            stopped: expires.map(|_| "Full-person, who made it, is disabled".to_owned()),
             name: name.to_owned(),
             role: Role::ReadOnly,
             by: "Full-person".to_owned(),

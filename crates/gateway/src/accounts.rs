@@ -2,6 +2,7 @@
 
 use crate::clock::now;
 use crate::core::Core;
+use crate::door::COMMAND;
 use crate::{password, totp};
 use aws_lc_rs::{constant_time, digest};
 use control::{Account, Change, Entry, Given, Problem, Role, Visitor};
@@ -13,7 +14,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use store::{Act, Administrator, Session, Token};
+use store::{Act, Administrator, Failures, Session, Token};
 use tokio::sync::Semaphore;
 
 /// A session ends so long after it was used last (OWASP: 15 to 30 minutes for much to lose, longer for little) …
@@ -44,7 +45,7 @@ const FORGET_MS: i64 = 3_600_000;
 /// Names and addresses watched; the ones longest ago go first.
 const WATCHED_MAX: usize = 10_000;
 
-/// What is known of sign-ins under way; forgotten when the gateway stops.
+/// What is known of sign-ins under way; forgotten when the gateway stops, but for the failures that make people wait.
 #[derive(Debug)]
 pub(crate) struct Accounts {
     /// Of the first start's link.
@@ -73,6 +74,38 @@ impl Default for Accounts {
     }
 }
 
+impl Accounts {
+    /// With the failures of before the restart: it is no way around waiting.
+    pub(crate) fn open(store: &store::Store, now: Time) -> Accounts {
+        let accounts = Accounts::default();
+        // What cannot be read makes nobody wait who would have to; who can break the database needs no password.
+        let kept = store.accounts().failures(Time(now.ms() - FORGET_MS)).unwrap_or_default();
+        for Failures { whose, count, last, until } in kept {
+            // A clock that was wrong must not lock anybody out for longer than a wait takes.
+            let until = Time(until.ms().min(now.ms() + WAIT_MAX_MS));
+            let tally = Tally { failures: count, last: Time(last.ms().min(now.ms())), until };
+            match whose.split_once(' ') {
+                Some(("name", name)) => drop(lock(&accounts.names).0.insert(name.to_owned(), tally)),
+                Some(("address", address)) => {
+                    let known = address.parse().ok();
+                    known.map(|address| lock(&accounts.addresses).0.insert(address, tally));
+                }
+                _ => {}
+            }
+        }
+        accounts
+    }
+}
+
+/// A name's failures as the database calls them; those of an address.
+fn of_name(name: &str) -> String {
+    format!("name {name}")
+}
+
+fn of_address(address: &IpAddr) -> String {
+    format!("address {address}")
+}
+
 /// Failures, and until when nothing is tried.
 #[derive(Debug)]
 struct Tallies<K>(HashMap<K, Tally>);
@@ -90,21 +123,30 @@ impl<K> Default for Tallies<K> {
     }
 }
 
+impl Tally {
+    fn row(self, whose: String) -> Failures {
+        Failures { whose, count: self.failures, last: self.last, until: self.until }
+    }
+}
+
 impl<K: Hash + Eq + Clone> Tallies<K> {
     /// Until when nothing is tried, if that is still to come.
     fn locked(&self, key: &K, now: Time) -> Option<Time> {
         self.0.get(key).map(|tally| tally.until).filter(|until| *until > now)
     }
 
-    /// Counts a failure; whether it begins a wait.
-    fn fail(&mut self, key: K, free: u32, now: Time) -> bool {
-        self.0.retain(|_, tally| now.ms() - tally.last.ms() < FORGET_MS);
+    /// Counts a failure; gives how it stands, and whose are forgotten for it.
+    fn fail(&mut self, key: K, free: u32, now: Time) -> (Tally, Vec<K>) {
+        let old = |tally: &mut Tally| now.ms() - tally.last.ms() >= FORGET_MS;
+        let mut gone: Vec<K> = self.0.extract_if(|_, tally| old(tally)).map(|(key, _)| key).collect();
         if self.0.len() >= WATCHED_MAX
             && !self.0.contains_key(&key)
             && let Some(oldest) = self.0.iter().min_by_key(|(_, tally)| tally.last).map(|(key, _)| key.clone())
         {
             self.0.remove(&oldest);
+            gone.push(oldest);
         }
+        gone.retain(|other| *other != key);
         let tally = self.0.entry(key).or_default();
         tally.failures += 1;
         tally.last = now;
@@ -112,7 +154,7 @@ impl<K: Hash + Eq + Clone> Tallies<K> {
         if over > 0 || tally.failures == free {
             tally.until = Time(now.ms() + (WAIT_MS << over.min(8)).min(WAIT_MAX_MS));
         }
-        tally.until > now
+        (*tally, gone)
     }
 }
 
@@ -184,18 +226,54 @@ pub(crate) fn who(by: &Account) -> String {
     by.token.as_ref().map_or_else(|| by.name.clone(), |token| format!("token {token}"))
 }
 
-pub(crate) async fn find(core: &Arc<Core>, visitor: &Visitor) -> Option<Account> {
+/// Who asks. `used`: whoever it is does something now, so the session lives on; a page that only stands open does nothing.
+pub(crate) async fn find(core: &Arc<Core>, visitor: &Visitor, used: bool) -> Option<Account> {
     let from = visitor.peer.address.to_string();
     let now = now();
     if let Some(secret) = &visitor.bearer {
         let hash = hash(secret);
-        let token = on_disk(core, move |accounts| accounts.token(&hash, now)).await.ok()??;
+        let found = on_disk(core, move |accounts| {
+            let found = accounts.token(&hash, now)?.filter(|(token, maker)| stopped(token, maker.as_ref()).is_none());
+            if let Some((token, _)) = found.as_ref().filter(|_| used) {
+                accounts.token_used(token, now)?;
+            }
+            Ok(found)
+        });
+        let (token, _) = found.await.ok()??;
         return Some(Account { name: token.by, role: token.role.parse().ok()?, token: Some(token.name), from });
     }
     let hash = hash(visitor.session.as_ref()?);
     let (begun, seen) = (Time(now.ms() - SESSION_MS), Time(now.ms() - IDLE_MS));
-    let (_, owner) = on_disk(core, move |accounts| accounts.session(&hash, begun, seen, now)).await.ok()??;
+    let found = on_disk(core, move |accounts| {
+        let found = accounts.session(&hash, begun, seen)?;
+        if let Some((session, _)) = found.as_ref().filter(|_| used) {
+            accounts.session_seen(session, now)?;
+        }
+        Ok(found)
+    });
+    let (_, owner) = found.await.ok()??;
     Some(Account { name: owner.name, role: owner.role.parse().ok()?, token: None, from })
+}
+
+/// Why a token opens nothing, if so. It stands on the rights of who made it: it stops when they are disabled or removed or may
+/// less than it may, and works again when they may again. Somebody new with an old name did not make it.
+fn stopped(token: &Token, maker: Option<&Administrator>) -> Option<String> {
+    let by = &token.by;
+    if token.apart {
+        return None;
+    }
+    let Some(maker) = maker.filter(|maker| maker.created <= token.created) else {
+        return Some(format!("{by}, who made it, is no administrator any more"));
+    };
+    if maker.disabled {
+        return Some(format!("{by}, who made it, is disabled"));
+    }
+    let role = |word: &str| word.parse::<Role>().ok();
+    match (role(&maker.role), role(&token.role)) {
+        (Some(theirs), Some(its)) if theirs.covers(its) => None,
+        (Some(theirs), _) => Some(format!("{by}, who made it, is {} now and may less than it", theirs.name())),
+        (None, _) => Some(format!("the role of {by}, who made it, is not known")),
+    }
 }
 
 pub(crate) async fn is_new(core: &Arc<Core>) -> bool {
@@ -342,15 +420,32 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 async fn count_failure(core: &Arc<Core>, name: &str, visitor: &Visitor) {
     let (now, address) = (now(), visitor.peer.address);
     let name: String = name.chars().take(NAME_MAX).filter(|letter| !letter.is_control()).collect();
-    let waits = lock(&core.accounts.names).fail(name.clone(), NAME_FREE, now);
-    let address_waits = lock(&core.accounts.addresses).fail(watched(address), ADDRESS_FREE, now);
+    let (by_name, names_gone) = lock(&core.accounts.names).fail(name.clone(), NAME_FREE, now);
+    let (by_address, addresses_gone) = lock(&core.accounts.addresses).fail(watched(address), ADDRESS_FREE, now);
+    let rows = [by_name.row(of_name(&name)), by_address.row(of_address(&watched(address)))];
+    let gone: Vec<String> =
+        names_gone.iter().map(|name| of_name(name)).chain(addresses_gone.iter().map(of_address)).collect();
+    // What cannot be written counts until the next restart all the same.
+    let _ = on_disk(core, move |accounts| accounts.failures_put(&rows, &gone)).await;
     let fields = json!({ "name": name, "client": address.to_string(), "status": "sign-in failed" });
     core.record(core.ids.next(), "sign-in", fields);
-    let known = name.clone();
-    let is_known = on_disk(core, move |accounts| accounts.administrator(&known)).await.is_ok_and(|one| one.is_some());
-    if (waits && is_known) || address_waits {
-        act(core, &name, &address.to_string(), "sign-in locked after failures", json!({})).await;
-    }
+    let core = core.clone();
+    // Apart, so that the answer takes the same time whether there is such a name or not.
+    tokio::spawn(async move {
+        let known = name.clone();
+        let found = on_disk(&core, move |accounts| accounts.administrator(&known)).await;
+        let is_known = found.is_ok_and(|one| one.is_some());
+        if (by_name.until > now && is_known) || by_address.until > now {
+            act(&core, &name, &address.to_string(), "sign-in locked after failures", json!({})).await;
+        }
+    });
+}
+
+/// Forgets a name's failures, here and on disk.
+async fn forgive(core: &Arc<Core>, name: &str) -> Result<(), Problem> {
+    lock(&core.accounts.names).0.remove(name);
+    let gone = of_name(name);
+    on_disk(core, move |accounts| accounts.failures_put(&[], &[gone])).await
 }
 
 fn ticket(core: &Core, name: &str) -> String {
@@ -405,7 +500,9 @@ fn plain_code(code: &str) -> String {
 }
 
 async fn entered(core: &Arc<Core>, name: &str, visitor: &Visitor) -> Entry {
-    lock(&core.accounts.names).0.remove(name);
+    if forgive(core, name).await.is_err() {
+        return Entry::Busy;
+    }
     let whose = name.to_owned();
     let noted = with_all(core, move |all| {
         if let Some(known) = all.iter_mut().find(|known| known.name == whose) {
@@ -441,7 +538,7 @@ async fn begin(core: &Arc<Core>, name: &str, visitor: &Visitor) -> Result<String
 }
 
 pub(crate) async fn sign_out(core: &Arc<Core>, visitor: &Visitor) {
-    let (Some(secret), Some(account)) = (&visitor.session, find(core, visitor).await) else { return };
+    let (Some(secret), Some(account)) = (&visitor.session, find(core, visitor, true).await) else { return };
     let (hash, name) = (hash(secret), account.name.clone());
     // What cannot be removed now ends by itself.
     let _ = on_disk(core, move |accounts| accounts.session_end(&name, &hash)).await;
@@ -520,10 +617,7 @@ async fn carry_out(
         }
         Change::Disable { name } => one(core, name, |known| known.disabled = true).await.map(nothing),
         Change::Enable { name } => one(core, name, |known| known.disabled = false).await.map(nothing),
-        Change::Unlock { name } => {
-            lock(&core.accounts.names).0.remove(&name);
-            Ok(Given::default())
-        }
+        Change::Unlock { name } => forgive(core, &name).await.map(nothing),
         Change::Reset { name, password, factor } => {
             let hash = hashed(core, &name, &password, "password").await?;
             let whose = name.clone();
@@ -534,8 +628,7 @@ async fn carry_out(
                 }
             });
             reset.await?;
-            lock(&core.accounts.names).0.remove(&whose);
-            Ok(Given::default())
+            forgive(core, &whose).await.map(nothing)
         }
         Change::EndSessions { name } => {
             on_disk(core, move |accounts| accounts.sessions_end(&name, "")).await.map(|_| Given::default())
@@ -618,7 +711,9 @@ async fn own_password(core: &Arc<Core>, by: &Account, password: &str, field: &st
     if fits(core, known.map(|known| known.password), password).await.ok_or_else(busy)? {
         return Ok(());
     }
-    lock(&core.accounts.names).fail(by.name.clone(), NAME_FREE, now());
+    let (tally, _) = lock(&core.accounts.names).fail(by.name.clone(), NAME_FREE, now());
+    let row = tally.row(of_name(&by.name));
+    on_disk(core, move |accounts| accounts.failures_put(&[row], &[])).await?;
     Err(wrong(field, "That is not your password."))
 }
 
@@ -632,12 +727,25 @@ async fn add_token(
     good_name(&name).map_err(|what| wrong("name", what))?;
     let (secret, now) = (format!("gp_{}", secret()), now());
     let expires = days.map(|days| Time(now.ms() + i64::from(days) * 86_400_000));
-    let role = role.word().to_owned();
-    let token =
-        Token { hash: hash(&secret), name: name.clone(), role, by: by.name.clone(), created: now, used: None, expires };
-    let added = on_disk(core, move |accounts| match accounts.token_put(&token) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        other => other.map(|()| true),
+    let token = Token {
+        hash: hash(&secret),
+        name: name.clone(),
+        role: role.word().to_owned(),
+        by: by.name.clone(),
+        apart: by.from == COMMAND,
+        created: now,
+        used: None,
+        expires,
+    };
+    let with = by.token.clone();
+    let added = on_disk(core, move |accounts| {
+        // What a token makes stands on what it stands on itself.
+        let stands_apart = with
+            .is_some_and(|with| accounts.tokens().is_ok_and(|all| all.iter().any(|one| one.name == with && one.apart)));
+        match accounts.token_put(&Token { apart: token.apart || stands_apart, ..token }) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            other => other.map(|()| true),
+        }
     });
     if !added.await? {
         return Err(wrong("name", format!("There is a token {name} already.")));
@@ -717,8 +825,10 @@ pub(crate) async fn sessions(
 }
 
 pub(crate) async fn tokens(core: &Arc<Core>) -> Result<Vec<control::Token>, Problem> {
-    let all = on_disk(core, |accounts| accounts.tokens()).await?;
+    let (all, makers) = on_disk(core, |accounts| Ok((accounts.tokens()?, accounts.administrators()?))).await?;
     let one = |token: Token| control::Token {
+        stopped: stopped(&token, makers.iter().find(|maker| maker.name == token.by)),
+        apart: token.apart,
         role: token.role.parse().unwrap_or(Role::HelpDesk),
         name: token.name,
         by: token.by,
@@ -770,7 +880,7 @@ mod tests {
     #[test]
     fn waiting_begins_after_some_failures_and_grows_to_a_bound() {
         let mut tallies = Tallies::default();
-        let fails = |tallies: &mut Tallies<&str>, at| tallies.fail("ann", NAME_FREE, Time(at));
+        let fails = |tallies: &mut Tallies<&str>, at| tallies.fail("ann", NAME_FREE, Time(at)).0.until > Time(at);
         for at in 1..5 {
             assert!(!fails(&mut tallies, at), "{at}");
         }
@@ -789,7 +899,9 @@ mod tests {
     fn those_who_fail_are_bounded_and_the_one_longest_ago_goes() {
         let mut tallies = Tallies::default();
         for n in 0..i64::try_from(WATCHED_MAX).unwrap() + 10 {
-            tallies.fail(n, 1, Time(n));
+            let (_, gone) = tallies.fail(n, 1, Time(n));
+            let oldest = n - i64::try_from(WATCHED_MAX).unwrap();
+            assert_eq!(gone, if oldest >= 0 { vec![oldest] } else { vec![] });
         }
         assert_eq!(tallies.0.len(), WATCHED_MAX);
         assert!(!tallies.0.contains_key(&9) && tallies.0.contains_key(&10));
@@ -814,6 +926,28 @@ mod tests {
         assert!(!takes(&mut known, "AAAA-BBBB-CCCC-DDDD", Time(0)));
         assert!(takes(&mut known, &code.to_lowercase().replace('-', " "), Time(0)));
         assert!(!takes(&mut known, &code, Time(0)));
+    }
+
+    #[test]
+    fn a_token_may_no_more_than_who_made_it() {
+        let token =
+            |role: &str| Token { role: role.to_owned(), by: "ann".to_owned(), created: Time(10), ..Token::default() };
+        let maker = |role: &str, disabled, created| {
+            Some(Administrator { role: role.to_owned(), disabled, created: Time(created), ..Administrator::default() })
+        };
+        for (role, maker, part) in [
+            ("full", maker("full", false, 5), None),
+            ("read-only", maker("operator", false, 5), None),
+            ("full", maker("operator", false, 5), Some("is operator now")),
+            ("help-desk", maker("full", true, 5), Some("is disabled")),
+            ("help-desk", maker("full", false, 11), Some("no administrator any more")),
+            ("help-desk", None, Some("no administrator any more")),
+        ] {
+            let said = stopped(&token(role), maker.as_ref());
+            assert_eq!(said.is_some(), part.is_some(), "{role} {maker:?}: {said:?}");
+            assert!(part.is_none_or(|part| said.is_some_and(|said| said.contains(part))), "{role} {maker:?}");
+        }
+        assert_eq!(stopped(&Token { apart: true, ..token("full") }, None), None, "made on the command line");
     }
 
     #[test]

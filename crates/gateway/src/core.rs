@@ -92,11 +92,12 @@ impl Core {
         let resolver = Resolver::default();
         // Without its memory it asks strangers to wait once more.
         let greylist = Greylist::open(&store, now()).unwrap_or_default();
+        let accounts = Accounts::open(&store, now());
         let in_force =
             RwLock::new(Arc::new(in_force(version, Arc::new(settings), &listening, loops.learned(), &resolver)));
         Arc::new(Core {
             store,
-            accounts: Accounts::default(),
+            accounts,
             log,
             metrics: Metrics::default(),
             ids,

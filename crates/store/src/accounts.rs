@@ -10,7 +10,8 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-pub(crate) const STEPS: &[&str] = &["
+pub(crate) const STEPS: &[&str] = &[
+    "
     CREATE TABLE administrator (
         name    TEXT PRIMARY KEY,
         fields  TEXT NOT NULL             -- JSON
@@ -39,7 +40,16 @@ pub(crate) const STEPS: &[&str] = &["
         what    TEXT NOT NULL,
         fields  TEXT NOT NULL             -- JSON
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE failure (
+        whose   TEXT PRIMARY KEY,         -- a name or an address, as the gateway writes it
+        count   INTEGER NOT NULL,
+        last_ms INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL         -- nothing is tried before
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Nobody has so many administrators; a mistake in a script may make them.
 const ADMINISTRATORS_MAX: usize = 1000;
@@ -93,10 +103,21 @@ pub struct Token {
     pub role: String,
     /// Who made it.
     pub by: String,
+    /// Made on the command line, which needs the data folder: it stands on nobody's rights.
+    pub apart: bool,
     pub created: Time,
     /// To the minute.
     pub used: Option<Time>,
     pub expires: Option<Time>,
+}
+
+/// Sign-ins that failed, of one name or from one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failures {
+    pub whose: String,
+    pub count: u32,
+    pub last: Time,
+    pub until: Time,
 }
 
 /// Something that an administrator did.
@@ -166,14 +187,8 @@ impl Accounts {
         })
     }
 
-    /// The session and its administrator, if it began after `begun` and was seen after `seen`; it is seen at `now`.
-    pub fn session(
-        &self,
-        hash: &str,
-        begun: Time,
-        seen: Time,
-        now: Time,
-    ) -> io::Result<Option<(Session, Administrator)>> {
+    /// The session and its administrator, if it began after `begun` and was seen after `seen`.
+    pub fn session(&self, hash: &str, begun: Time, seen: Time) -> io::Result<Option<(Session, Administrator)>> {
         self.with(|db| {
             let found: Option<Session> = db
                 .prepare_cached(
@@ -186,11 +201,17 @@ impl Accounts {
                 .prepare_cached("SELECT fields FROM administrator WHERE name = ?")?
                 .query_row([&found.name], json)
                 .optional()?;
-            if now.ms() - found.seen.ms() >= SEEN_EVERY_MS {
-                db.execute("UPDATE session SET seen_ms = ? WHERE hash = ?", params![now.ms(), hash])?;
-            }
             Ok(owner.filter(|owner| !owner.disabled).map(|owner| (found, owner)))
         })
+    }
+
+    /// Notes that a session is in use, to the minute.
+    pub fn session_seen(&self, session: &Session, now: Time) -> io::Result<()> {
+        if now.ms() - session.seen.ms() < SEEN_EVERY_MS {
+            return Ok(());
+        }
+        let row = params![now.ms(), session.hash];
+        self.with(|db| db.execute("UPDATE session SET seen_ms = ? WHERE hash = ?", row).map(drop))
     }
 
     /// Those of one administrator, or all; last seen first.
@@ -233,20 +254,27 @@ impl Accounts {
         })?
     }
 
-    /// A token that has not expired; it is used at `now`.
-    pub fn token(&self, hash: &str, now: Time) -> io::Result<Option<Token>> {
+    /// A token that has not expired, and who made it, as they are now.
+    pub fn token(&self, hash: &str, now: Time) -> io::Result<Option<(Token, Option<Administrator>)>> {
         self.with(|db| {
             let found: Option<Token> =
                 db.prepare_cached("SELECT fields FROM token WHERE hash = ?")?.query_row([hash], json).optional()?;
-            let found = found.filter(|token| token.expires.is_none_or(|end| end > now));
-            if let Some(token) = &found
-                && token.used.is_none_or(|used| now.ms() - used.ms() >= SEEN_EVERY_MS)
-            {
-                let used = Token { used: Some(now), ..token.clone() };
-                db.execute("UPDATE token SET fields = ? WHERE hash = ?", params![text(&used), hash])?;
-            }
-            Ok(found)
+            let Some(token) = found.filter(|token| token.expires.is_none_or(|end| end > now)) else { return Ok(None) };
+            let maker = db
+                .prepare_cached("SELECT fields FROM administrator WHERE name = ?")?
+                .query_row([&token.by], json)
+                .optional()?;
+            Ok(Some((token, maker)))
         })
+    }
+
+    /// Notes that a token is in use, to the minute.
+    pub fn token_used(&self, token: &Token, now: Time) -> io::Result<()> {
+        if token.used.is_some_and(|used| now.ms() - used.ms() < SEEN_EVERY_MS) {
+            return Ok(());
+        }
+        let used = Token { used: Some(now), ..token.clone() };
+        self.with(|db| db.execute("UPDATE token SET fields = ? WHERE hash = ?", [text(&used), used.hash]).map(drop))
     }
 
     /// All, by name.
@@ -257,6 +285,36 @@ impl Accounts {
     /// Whether there was one of this name.
     pub fn token_remove(&self, name: &str) -> io::Result<bool> {
         self.with(|db| db.execute("DELETE FROM token WHERE name = ?", [name])).map(|count| count > 0)
+    }
+
+    /// Keeps how often sign-ins failed, so that a restart is no way around waiting; forgets those of `gone`.
+    pub fn failures_put(&self, failures: &[Failures], gone: &[String]) -> io::Result<()> {
+        self.with(|db| {
+            let transaction = db.unchecked_transaction()?;
+            for whose in gone {
+                transaction.execute("DELETE FROM failure WHERE whose = ?", [whose])?;
+            }
+            for Failures { whose, count, last, until } in failures {
+                transaction.execute(
+                    "INSERT OR REPLACE INTO failure (whose, count, last_ms, until_ms) VALUES (?,?,?,?)",
+                    params![whose, count, last.ms(), until.ms()],
+                )?;
+            }
+            transaction.commit()
+        })
+    }
+
+    /// Removes those last counted before `old`, and gives the rest.
+    pub fn failures(&self, old: Time) -> io::Result<Vec<Failures>> {
+        self.with(|db| {
+            db.execute("DELETE FROM failure WHERE last_ms < ?", [old.ms()])?;
+            db.prepare_cached("SELECT whose, count, last_ms, until_ms FROM failure")?
+                .query_map([], |row| {
+                    let (last, until) = (Time(row.get(2)?), Time(row.get(3)?));
+                    Ok(Failures { whose: row.get(0)?, count: row.get(1)?, last, until })
+                })?
+                .collect()
+        })
     }
 
     /// Writes down what somebody did; durable on return.
@@ -386,7 +444,9 @@ mod tests {
         let (_folder, accounts) = open();
         add(&accounts, person("ann"));
         let found = |begun, seen, now| {
-            accounts.session("s", Time(begun), Time(seen), Time(now)).unwrap().map(|(session, _)| session.seen.ms())
+            let (session, _) = accounts.session("s", Time(begun), Time(seen)).unwrap()?;
+            accounts.session_seen(&session, Time(now)).unwrap();
+            Some(session.seen.ms())
         };
         accounts.session_put(&session_of("ann", "s", 1000)).unwrap();
         assert_eq!(found(999, 999, 1000), Some(1000));
@@ -435,10 +495,29 @@ mod tests {
             accounts.token_put(&Token { hash: "i".to_owned(), ..token }).unwrap_err().kind(),
             io::ErrorKind::AlreadyExists
         );
-        assert!(accounts.token("h", Time(499)).unwrap().is_some());
+        let (token, maker) = accounts.token("h", Time(499)).unwrap().unwrap();
+        assert_eq!(maker, None);
+        accounts.token_used(&token, Time(499)).unwrap();
         assert!(accounts.token("h", Time(500)).unwrap().is_none());
         assert_eq!(accounts.tokens().unwrap()[0].used, Some(Time(499)));
         assert!(accounts.token_remove("backup").unwrap() && !accounts.token_remove("backup").unwrap());
+    }
+
+    #[test]
+    fn failures_are_kept_until_they_are_old() {
+        let (folder, accounts) = open();
+        let of = |whose: &str, count, last| Failures {
+            whose: whose.to_owned(),
+            count,
+            last: Time(last),
+            until: Time(last + 60),
+        };
+        let all = [of("name ann", 4, 10), of("name ann", 5, 20), of("address ::1", 1, 5), of("name bob", 1, 30)];
+        accounts.failures_put(&all, &[]).unwrap();
+        accounts.failures_put(&[], &["name bob".to_owned()]).unwrap();
+        drop(accounts);
+        let accounts = Accounts::open(&folder.path().join("accounts.db")).unwrap();
+        assert_eq!(accounts.failures(Time(6)).unwrap(), [of("name ann", 5, 20)]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod settings;
 mod spool;
 mod writer;
 
-pub use accounts::{Accounts, Act, Administrator, Session, Token};
+pub use accounts::{Accounts, Act, Administrator, Failures, Session, Token};
 pub use alarms::{Alarm, Alarms};
 pub use content::{Content, Loaded, Part};
 pub use disk::{Disk, Faults, Operation};

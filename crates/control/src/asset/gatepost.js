@@ -37,6 +37,18 @@ for (const live of document.querySelectorAll('[data-live]')) {
   source.onmessage = put;
   for (const name of (live.dataset.events || '').split(' ').filter(Boolean)) source.addEventListener(name, put);
   source.addEventListener('end', () => source.close());
+  source.addEventListener('signed-out', () => {
+    source.close();
+    const notice = document.createElement('p');
+    notice.className = 'notice warn';
+    notice.setAttribute('role', 'alert');
+    notice.textContent = 'You are signed out, or may not see this any more: nothing new is shown. ';
+    const again = document.createElement('a');
+    again.href = location.href;
+    again.textContent = 'Load the page again';
+    notice.append(again);
+    live.before(notice);
+  });
 }
 
 document.addEventListener('change', (event) => {

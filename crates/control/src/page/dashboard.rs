@@ -73,12 +73,13 @@ async fn api(_: May<rights::Look>, State(center): State<Center>, Query(asked): Q
 }
 
 /// The same parts of the page again and again, while it stands open.
-async fn stream(_: May<rights::Look>, State(center): State<Center>, Query(asked): Query<Asked>) -> Response {
+async fn stream(may: May<rights::Look>, State(center): State<Center>, Query(asked): Query<Asked>) -> Response {
     let (news, events) = channel(4);
+    let reading = center.clone();
     tokio::spawn(async move {
         for _ in 0..LIFE {
             tokio::time::sleep(EVERY).await;
-            let Ok(seen) = look(&center, asked.span()).await else { return };
+            let Ok(seen) = look(&reading, asked.span()).await else { return };
             for (id, html) in parts(&seen) {
                 if news.send(live::fragment(id, html)).await.is_err() {
                     return;
@@ -86,7 +87,7 @@ async fn stream(_: May<rights::Look>, State(center): State<Center>, Query(asked)
             }
         }
     });
-    live::events(events)
+    live::events(may, &center, events)
 }
 
 fn body(seen: &Seen) -> Markup {

@@ -152,12 +152,13 @@ fn outcome(result: &Diagnosed) -> Markup {
 }
 
 /// Steps as they come, then the result.
-async fn events(_: May<rights::Operate>, State(center): State<Center>, Path(number): Path<u64>) -> Response {
+async fn events(may: May<rights::Operate>, State(center): State<Center>, Path(number): Path<u64>) -> Response {
     let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    let reader = center.reader.clone();
     tokio::spawn(async move {
         let (mut seen, mut first) = (0, None);
         while !sender.is_closed() {
-            let Some(found) = center.reader.diagnosis(number, seen, STEP_MS).await else { break };
+            let Some(found) = reader.diagnosis(number, seen, STEP_MS).await else { break };
             seen += found.steps.len();
             first = first.or_else(|| found.steps.first().map(|step| step.at));
             if !found.steps.is_empty() {
@@ -174,7 +175,7 @@ async fn events(_: May<rights::Operate>, State(center): State<Center>, Path(numb
         // So that the browser does not ask again.
         let _ = sender.send(Event::default().event("end").data("")).await;
     });
-    live::events(receiver)
+    live::events(may, &center, receiver)
 }
 
 /// Looks at an address, an Audit ID or a client now, and answers when it is over.

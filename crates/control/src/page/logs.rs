@@ -130,23 +130,24 @@ fn lines(lines: &[LogLine]) -> Markup {
 
 /// New lines that match, as they are written.
 async fn events(
-    _: May<rights::Look>,
+    may: May<rights::Look>,
     State(center): State<Center>,
     Query(asked): Query<LogAsked>,
     Query(place): Query<Place>,
 ) -> Response {
     let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    let reader = center.reader.clone();
     tokio::spawn(async move {
         let mut from = place.after.unwrap_or(u64::MAX);
         while !sender.is_closed() {
-            let Ok(found) = center.reader.log_after(&asked, from, STEP_MS).await else { return };
+            let Ok(found) = reader.log_after(&asked, from, STEP_MS).await else { return };
             from = found.end;
             if !found.lines.is_empty() && sender.send(live::fragment("lines", lines(&found.lines))).await.is_err() {
                 return;
             }
         }
     });
-    live::events(receiver)
+    live::events(may, &center, receiver)
 }
 
 async fn download(_: May<rights::Look>, State(center): State<Center>) -> Response {

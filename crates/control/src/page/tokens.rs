@@ -112,16 +112,18 @@ fn body(all: &[Token], now: Time, wrong: Option<&Problem>, typed: &New) -> Marku
     html! {
         @if let Some(problem) = wrong.filter(|problem| !matches!(problem, Problem::Field { .. })) { (shell::notice("bad", problem.what())) }
         p { "A program that uses the API shows a token instead of signing in. " a href="/api/v1/openapi.json" { "What the API can do (OpenAPI)" } }
+        p { "A token works while who made it may sign in and may all that the token may; one made on the command line stands on nobody's rights." }
         @if all.is_empty() { (shell::empty("There is no token.")) } @else {
             div.scroll tabindex="0" role="region" aria-label="Tokens" { table {
-                thead { tr { th { "Name" } th { "Role" } th { "Made" } th { "By" } th { "Last used" } th { "Expires" } th { span.unseen { "Remove" } } } }
+                thead { tr { th { "Name" } th { "Role" } th { "Made" } th { "By" } th { "Last used" } th { "Expires" } th { "State" } th { span.unseen { "Remove" } } } }
                 tbody { @for token in all { tr {
                     th scope="row" { (token.name) }
                     td { (token.role.name()) }
                     td { (time::ago(token.created, now)) }
-                    td { (token.by) }
+                    td { (token.by) @if token.apart { " (command line)" } }
                     td { @match token.used { Some(at) => (time::ago(at, now)), None => "never" } }
                     td { @match token.expires { Some(at) if at <= now => (shell::badge("bad", "expired")), Some(at) => (time::ago(at, now)), None => "never" } }
+                    td { @match &token.stopped { Some(why) => { (shell::badge("bad", "stopped")) " " (why) }, None => (shell::badge("good", "works")) } }
                     td { form method="post" action="/tokens/remove" { input type="hidden" name="name" value=(token.name); button.danger type="submit" aria-label=(format!("Remove {}", token.name)) { "Remove" } } }
                 } } }
             } }
@@ -147,7 +149,13 @@ mod tests {
         let (code, page) = post(&world, "Full", "/tokens", "name=monitor&role=read-only&days=").await;
         assert!(code == 200 && page.contains("a-secret-shown-once"), "{page}");
         let (_, page) = get("Full", "/tokens").await;
-        assert!(page.contains("monitoring") && page.contains("expired") && !page.contains("a-secret"), "{page}");
+        assert!(
+            page.contains("monitoring")
+                && page.contains("expired")
+                && page.contains("is disabled")
+                && !page.contains("a-secret"),
+            "{page}"
+        );
     }
 
     #[tokio::test]

@@ -8,7 +8,11 @@ use control::{Account, Accounts, Act, Administrator, Change, Entry, Given, Probl
 #[async_trait]
 impl Accounts for View {
     async fn who(&self, visitor: &Visitor) -> Option<Account> {
-        accounts::find(&self.0, visitor).await
+        accounts::find(&self.0, visitor, true).await
+    }
+
+    async fn still(&self, visitor: &Visitor) -> Option<Account> {
+        accounts::find(&self.0, visitor, false).await
     }
 
     async fn is_new(&self) -> bool {

@@ -146,3 +146,49 @@ async fn another_site_cannot_use_a_browsers_session() {
     }
     assert!(get(&gateway, "/", &ann).await.starts_with("HTTP/1.1 200"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_no_way_around_waiting() {
+    let mut gateway = Gateway::start("").await;
+    first(&gateway).await;
+    for _ in 0..5 {
+        post(&gateway, "/sign-in", "", &sign_in("ann", "wrong")).await;
+    }
+    gateway.kill();
+    gateway.launch().await;
+    let locked = post(&gateway, "/sign-in", "", &sign_in("ann", PASSWORD)).await;
+    assert!(locked.starts_with("HTTP/1.1 401"), "{locked}");
+    assert_eq!(gateway.run(&["admin", "unlock", "ann"]).0, 0);
+    gateway.kill();
+    gateway.launch().await;
+    assert!(post(&gateway, "/sign-in", "", &sign_in("ann", PASSWORD)).await.starts_with("HTTP/1.1 303"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_stops_with_the_right_of_who_made_it() {
+    let gateway = Gateway::start("").await;
+    let ann = first(&gateway).await;
+    post(&gateway, "/administrators", &ann, &format!("name=bob&role=full&password={PASSWORD}")).await;
+    let bob = session(&post(&gateway, "/sign-in", "", &sign_in("bob", PASSWORD)).await);
+    let page = post(&gateway, "/tokens", &bob, "name=robot&role=full&days=").await;
+    let token = page.split("id=\"token\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let works = async || {
+        let answer = gateway.request("GET /api/v1/administrators", &bearer, "").await;
+        assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 401"), "{answer}");
+        answer.starts_with("HTTP/1.1 200")
+    };
+    assert!(works().await);
+    for (change, back, said) in [
+        ("act=disable", "act=enable", "bob, who made it, is disabled"),
+        ("act=role&role=operator", "act=role&role=full", "is operator now"),
+    ] {
+        post(&gateway, "/administrators/change", &ann, &format!("name=bob&{change}")).await;
+        assert!(!works().await && get(&gateway, "/tokens", &ann).await.contains(said), "{change}");
+        post(&gateway, "/administrators/change", &ann, &format!("name=bob&{back}")).await;
+        assert!(works().await, "{back}");
+    }
+    post(&gateway, "/administrators/change", &ann, "name=bob&act=remove").await;
+    post(&gateway, "/administrators", &ann, &format!("name=bob&role=full&password={PASSWORD}")).await;
+    assert!(!works().await, "another bob did not make it");
+}
