@@ -20,7 +20,7 @@ run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepo
 	@echo '  all commands   $(TARGET)/debug/gatepost --help'
 	@exec $(TARGET)/debug/gatepost run --config $(DEMO)
 
-test: setup floors format lint unit peers proof-quick hostile-quick soak-quick scenarios browser api package-check reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
+test: setup floors format lint unit fuzz-quick peers proof-quick hostile-quick soak-quick scenarios browser api package-check reference licences architecture ## Everything that CI checks, in its order; stops at the first failure
 	$(call say,all passed)
 
 setup: fetch ## Install what the tests need (once; needs root when something is missing)
@@ -79,6 +79,13 @@ soak: ## An hour in a world that goes wrong by chance: peers, DNS, settings, kil
 	@tools/setup.sh
 	@cargo build -q --release -p gateway
 	@tests/soak/soak.py $(TARGET)/release/gatepost --report RELIABILITY.md --seconds 3600 $(SOAK)
+
+fuzz-quick: ## What must hold for every input: the kept corpus and some mutations of it (a minute)
+	$(call say,fuzz)
+	@cargo run -q --locked -p fuzz -- quick
+
+fuzz: ## New inputs, led by coverage, for a minute each; FUZZ='--target server --seconds 600'
+	@fuzz/run.py $(FUZZ)
 
 scenarios: programs ## Scripted DNS, peers and clients: what must happen, happens
 	$(call say,scenarios)
@@ -147,3 +154,4 @@ clean: ## Remove what was built and the demo's data
 	rm -rf data bench/out
 
 .PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api package package-check sbom score reference licences architecture bench bench-quick bench-control clean soak-quick soak
+.PHONY: fuzz fuzz-quick

@@ -75,39 +75,41 @@ impl FromStr for Domain {
             };
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_lowercase();
-        if name.is_empty() {
-            return wrong("it is empty");
-        }
-        if name.len() > DOMAIN_MAX {
-            return wrong("it is longer than 255 octets");
-        }
-        for label in name.split('.') {
-            if label.is_empty() {
-                return wrong("it has an empty label");
-            }
-            if label.len() > LABEL_MAX && label.is_ascii() {
-                return wrong("a label is longer than 63 octets");
-            }
-            // Underscores are no host names but occur in the domains of real mail; refusing them helps nobody.
-            let fits = |c: char| {
-                c.is_ascii_alphanumeric()
-                    || c == '-'
-                    || c == '_'
-                    || (!c.is_ascii() && !c.is_control() && !c.is_whitespace())
-            };
-            if !label.chars().all(fits) {
-                return wrong("only letters, digits and hyphens may stand in it");
-            }
-            if label.starts_with('-') || label.ends_with('-') {
-                return wrong("a label begins or ends with a hyphen");
-            }
+        if let Some(why) = objection(&name) {
+            return wrong(why);
         }
         let domain = Domain(name);
-        if domain.is_international() && idna::domain_to_ascii(&domain.0).is_err() {
-            return wrong("it has no form in A-labels (RFC 5891)");
+        if domain.is_international() {
+            match idna::domain_to_ascii(&domain.0) {
+                Err(_) => return wrong("it has no form in A-labels (RFC 5891)"),
+                // Some characters stand for ASCII ones: U+FF0E for a dot, U+FF20 for an @.
+                Ok(ascii) if objection(&ascii).is_some() => return wrong("its form in A-labels is no domain"),
+                Ok(_) => {}
+            }
         }
         Ok(domain)
     }
+}
+
+/// What is wrong with a name in lower case, without its final dot.
+fn objection(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    if name.len() > DOMAIN_MAX {
+        return Some("it is longer than 255 octets");
+    }
+    // Underscores are no host names but occur in the domains of real mail; refusing them helps nobody.
+    let fits = |c: char| {
+        c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && !c.is_control() && !c.is_whitespace())
+    };
+    name.split('.').find_map(|label| match label {
+        "" => Some("it has an empty label"),
+        _ if label.len() > LABEL_MAX && label.is_ascii() => Some("a label is longer than 63 octets"),
+        _ if !label.chars().all(fits) => Some("only letters, digits and hyphens may stand in it"),
+        _ if label.starts_with('-') || label.ends_with('-') => Some("a label begins or ends with a hyphen"),
+        _ => None,
+    })
 }
 
 impl fmt::Display for Domain {
@@ -172,6 +174,14 @@ mod tests {
     #[test]
     fn international_names_have_an_ascii_form() {
         assert_eq!(domain("Bücher.test").ascii(), "xn--bcher-kva.test");
+    }
+
+    #[test]
+    fn characters_that_stand_for_ascii_ones_make_no_other_name() {
+        assert_eq!(domain("mail\u{ff0e}b.test").ascii(), "mail.b.test");
+        for wrong in ["b.test\u{ff0e}", "a\u{ff20}b.test", "a\u{2100}b.test", "\u{ff0d}a.test"] {
+            assert!(wrong.parse::<Domain>().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -45,7 +45,9 @@ impl Reply {
 
     /// The enhanced status, or the class's own `x.0.0` where the peer gave none.
     pub fn status(&self) -> EnhancedStatus {
-        self.enhanced.unwrap_or(EnhancedStatus { class: (self.code / 100) as u8, subject: 0, detail: 0 })
+        // RFC 3463 2 has no class 3: 354 and 334 are success so far.
+        let class = if self.code / 100 == 3 { 2 } else { (self.code / 100) as u8 };
+        self.enhanced.unwrap_or(EnhancedStatus { class, subject: 0, detail: 0 })
     }
 
     /// All lines in one, for logs and statuses.
@@ -57,27 +59,26 @@ impl Reply {
     pub fn parse(lines: &[&str]) -> Result<Reply, ReplyError> {
         let wrong =
             |line: &str| ReplyError(format!("{:?} is not an SMTP reply", line.chars().take(100).collect::<String>()));
-        let mut reply: Option<Reply> = None;
+        let mut parts = Vec::with_capacity(lines.len());
         for line in lines {
             let code = line.get(..3).and_then(|code| code.parse::<u16>().ok()).filter(|code| (200..600).contains(code));
             let code = code.ok_or_else(|| wrong(line))?;
-            let rest = match line.as_bytes().get(3) {
-                None => "",
-                Some(b' ' | b'-') => &line[4..],
+            match line.as_bytes().get(3) {
+                None => parts.push((code, "")),
+                Some(b' ' | b'-') => parts.push((code, &line[4..])),
                 Some(_) => return Err(wrong(line)),
-            };
-            let (enhanced, text) = split_enhanced(rest, code);
-            match &mut reply {
-                None => reply = Some(Reply { code, enhanced, lines: vec![text.to_owned()] }),
-                // RFC 5321 4.2.1 asks for one code throughout; the last line's counts with those who mix them.
-                Some(reply) => {
-                    reply.code = code;
-                    reply.enhanced = reply.enhanced.or(enhanced);
-                    reply.lines.push(text.to_owned());
-                }
             }
         }
-        reply.ok_or_else(|| wrong(""))
+        // RFC 5321 4.2.1 asks for one code throughout; the last line's counts with those who mix them, and an enhanced status
+        // that contradicts it is text.
+        let (code, _) = *parts.last().ok_or_else(|| wrong(""))?;
+        let mut reply = Reply { code, enhanced: None, lines: Vec::with_capacity(parts.len()) };
+        for (_, rest) in parts {
+            let (enhanced, text) = split_enhanced(rest, code);
+            reply.enhanced = reply.enhanced.or(enhanced);
+            reply.lines.push(text.to_owned());
+        }
+        Ok(reply)
     }
 
     /// As bytes on the wire, CRLF included, the enhanced status in each line (RFC 2034 4).
@@ -135,6 +136,14 @@ mod tests {
         assert_eq!(Reply::parse(&["250"]).unwrap().to_string(), "250");
         assert_eq!(Reply::parse(&["220 2.0 beta ready"]).unwrap().enhanced, None);
         assert_eq!(Reply::parse(&["451 5.7.1 x"]).unwrap().text(), "5.7.1 x");
+    }
+
+    #[test]
+    fn an_enhanced_status_never_contradicts_the_code() {
+        let reply = Reply::parse(&["450-4.1.1 a", "550 5.1.1 b"]).unwrap();
+        assert_eq!(reply.to_string(), "550 5.1.1 4.1.1 a b");
+        assert_eq!(reply.status().to_string(), "5.1.1");
+        assert_eq!(Reply::plain(354, "go").status().to_string(), "2.0.0", "there is no class 3");
     }
 
     #[test]
