@@ -26,7 +26,7 @@ pub use log::{LogAsked, LogLine, LogPage, LogReader};
 pub use overview::{
     COUNTED, CauseTotal, Column, IdentityState, Oldest, Overview, OverviewReader, ScannerState, Span, Total,
 };
-pub use queue::{Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
+pub use queue::{Causes, Down, HopCheck, Incident, PageOf, QueuePage, QueueReader, QueueSort, Queued, QueuedDomain};
 pub use settings::{Checked, Document, Looks, RouteTry, SettingsReader, Version};
 pub use setup::{Looked, SetupReader};
 pub use status::{Health, StatusReader};

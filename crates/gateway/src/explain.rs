@@ -8,11 +8,13 @@ use decide::diagnose::{Bounce, Experiment, Result as Seen};
 use mail::{Address, Attempt, AuditId, Finding, Severity, Time};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use store::{AuditFilter, Event, Incident, Selection};
+use store::{AuditFilter, Event, Incident, IncidentCursor, Selection};
 use tokio::task::block_in_place;
 
 /// Incidents told of, the largest.
 const INCIDENTS_MAX: usize = 200;
+/// Past ones told of, the latest.
+const PAST_MAX: usize = 100;
 /// Hosts greeted for one question.
 const GREETED_MAX: usize = 3;
 /// Trail entries looked at for one sender or client.
@@ -184,21 +186,45 @@ fn answer(findings: &[Finding], record: Value, unmade: &[String]) -> Value {
 
 /// Stuck mail and refusals of the last day, grouped by cause: how much, since when, what changed then, what to do.
 pub(crate) fn incidents(core: &Core) -> Result<Value, String> {
+    let (mut incidents, _) = open_incidents(core, INCIDENTS_MAX, None)?;
+    incidents.extend(past_incidents(core)?);
+    Ok(Value::Array(incidents))
+}
+
+/// Stuck mail alone, the largest incidents first, and where the list goes on.
+pub(crate) fn open_incidents(
+    core: &Core,
+    limit: usize,
+    after: Option<&IncidentCursor>,
+) -> Result<(Vec<Value>, Option<IncidentCursor>), String> {
     let in_force = core.in_force();
-    let open = core.store.incidents(INCIDENTS_MAX).map_err(|error| error.to_string())?;
-    let mut incidents: Vec<Value> = open.iter().map(|incident| told_of(&in_force, incident)).collect();
-    let known: Vec<String> = incidents.iter().map(|incident| incident["sentence"].to_string()).collect();
+    let open = core.store.incidents(limit, after).map_err(|error| error.to_string())?;
+    let cursor = |last: &Incident| {
+        let (cause, object) = (last.cause.clone(), last.object.clone());
+        IncidentCursor { count: last.count, cause, object }
+    };
+    let next = open.last().filter(|_| open.len() == limit).map(cursor);
+    Ok((open.iter().map(|incident| told_of(&in_force, incident)).collect(), next))
+}
+
+/// What refused or returned mail in the last day, and keeps none waiting; the latest first.
+pub(crate) fn past_incidents(core: &Core) -> Result<Vec<Value>, String> {
+    let mut incidents = Vec::new();
     for trouble in core.around.troubles() {
-        if known.contains(&json!(trouble.finding.sentence).to_string()) {
+        let (cause, sentence) = (&trouble.finding.cause, &trouble.finding.sentence);
+        if core.store.incident_says(cause, sentence).map_err(|error| error.to_string())? {
             continue;
         }
         incidents.push(json!({
-            "state": "past", "cause": trouble.finding.cause, "sentence": trouble.finding.sentence, "count": trouble.count,
+            "state": "past", "cause": cause, "sentence": sentence, "count": trouble.count,
             "since": trouble.first.rfc3339(), "last": trouble.last.rfc3339(), "recipients": trouble.who, "id": trouble.id,
             "changed": trouble.changed, "finding": trouble.finding,
         }));
+        if incidents.len() >= PAST_MAX {
+            break;
+        }
     }
-    Ok(Value::Array(incidents))
+    Ok(incidents)
 }
 
 fn told_of(in_force: &InForce, incident: &Incident) -> Value {

@@ -27,7 +27,7 @@ fn main() {
             println!("{what}: {found} in {:.1} ms ({turn})", started.elapsed().as_secs_f64() * 1000.0);
         }
     };
-    tell("incidents", &|| store.incidents(200).unwrap().len());
+    tell("incidents", &|| store.incidents(200, None).unwrap().len());
     tell("causes", &|| store.causes().unwrap().len());
     for cause in ["net.port25_blocked", "peer.greylist", "dns.servfail"] {
         let selection = Selection { cause: Some(cause.to_owned()), ..Selection::default() };

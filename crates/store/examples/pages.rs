@@ -33,7 +33,7 @@ fn main() {
         ("a cause", &cause),
         ("words that nothing holds", &rare),
     ] {
-        for sort in [Sort::Oldest, Sort::Newest, Sort::Next, Sort::Attempts, Sort::Largest] {
+        for sort in [Sort::Oldest, Sort::Newest, Sort::Next, EXPIRY, Sort::Attempts, Sort::Largest] {
             let first = page(&store, selection, sort, None);
             let second = first.2.map(|after| page(&store, selection, sort, Some(after)));
             let value = middle(sort, begin + count / 2);
@@ -48,10 +48,13 @@ fn main() {
     }
 }
 
+const EXPIRY: Sort = Sort::Expiry { mail: Duration::from_secs(5 * 86_400), bounces: Duration::from_secs(86_400) };
+
 fn middle(sort: Sort, ms: i64) -> i64 {
     match sort {
         Sort::Oldest | Sort::Newest => 0,
         Sort::Next => ms,
+        Sort::Expiry { mail, .. } => ms + mail.as_millis() as i64,
         Sort::Attempts => 3,
         Sort::Largest => 100_000,
     }
@@ -65,8 +68,8 @@ fn page(store: &Store, selection: &Selection, sort: Sort, after: Option<Cursor>)
     (began.elapsed().as_secs_f64() * 1000.0, page.entries.len(), page.next)
 }
 
-/// One message a millisecond until now: half of them to one domain, the rest to 5,000; every hundredth is held, every tenth
-/// larger than the spool keeps in its rows. The first's time is kept in a file.
+/// One message a millisecond until now: half of them to one domain, the rest to 5,000; every hundredth is held, every fiftieth
+/// a bounce, every tenth larger than the spool keeps in its rows. The first's time is kept in a file.
 fn fill(path: &Path, count: i64) {
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute_batch("PRAGMA synchronous = OFF").unwrap();
@@ -87,7 +90,7 @@ fn fill(path: &Path, count: i64) {
     for from in (0..count).step_by(20_000) {
         db.execute_batch("BEGIN").unwrap();
         let mut message = db.prepare_cached("INSERT INTO message (id, received_ms, envelope, size, crc, segment, offset, content) VALUES (?1,?2,'{}',?3,0,?4,?5,?6)").unwrap();
-        let mut delivery = db.prepare_cached("INSERT INTO delivery (message, n, lane, next_ms, state, attempts, sender, recipients, status, extra) VALUES (?1,0,?2,?3,?4,?5,'ann@corp.test',?6,'451 4.4.1 x',?7)").unwrap();
+        let mut delivery = db.prepare_cached("INSERT INTO delivery (message, n, lane, next_ms, state, attempts, sender, recipients, status, extra) VALUES (?1,0,?2,?3,?4,?5,?8,?6,'451 4.4.1 x',?7)").unwrap();
         let mut update =
             db.prepare_cached("UPDATE delivery SET cause = ?2, object = ?3 WHERE message = ?1 AND n = 0").unwrap();
         for n in from..(from + 20_000).min(count) {
@@ -100,9 +103,10 @@ fn fill(path: &Path, count: i64) {
             let domain = if n % 2 == 0 { "d0.test".to_owned() } else { format!("d{}.test", n % 5000) };
             let is_held = n % 100 == 7;
             let next = if is_held { Time::NEVER.ms() } else { first + (n * 7919) % count };
-            delivery
-                .execute(rusqlite::params![id, domain, next, i64::from(is_held), n % 7, recipients(&domain), extra])
-                .unwrap();
+            let sender = if n % 50 == 0 { "<>" } else { "ann@corp.test" };
+            let values =
+                rusqlite::params![id, domain, next, i64::from(is_held), n % 7, recipients(&domain), extra, sender];
+            delivery.execute(values).unwrap();
             if n % 7 > 0 {
                 let cause = if n % 3 == 0 { "peer.greylist" } else { "net.timeout" };
                 update.execute(rusqlite::params![id, cause, format!("mx.{domain}")]).unwrap();

@@ -110,15 +110,35 @@ pub(crate) fn tell(db: &Connection, cause: &Cause) -> Result<()> {
     .map(drop)
 }
 
+/// Where a list of incidents goes on: behind this one. Counts change, so one that grows or shrinks meanwhile may be met twice
+/// or be passed by; the others are not moved by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentCursor {
+    pub count: u64,
+    pub cause: String,
+    pub object: String,
+}
+
 /// Incidents, the largest first, at most `limit`.
-pub(crate) fn list(db: &Connection, limit: usize) -> Result<Vec<Incident>> {
-    db.prepare_cached("SELECT cause, object, count, detail FROM incident ORDER BY count DESC LIMIT ?")?
-        .query_map([limit as i64], |row| {
+pub(crate) fn list(db: &Connection, limit: usize, after: Option<&IncidentCursor>) -> Result<Vec<Incident>> {
+    let from = after.map_or(i64::MAX, |after| i64::try_from(after.count).unwrap_or(i64::MAX));
+    let (cause, object) = after.map_or(("", ""), |after| (&after.cause, &after.object));
+    db.prepare_cached(LIST)?
+        .query_map(params![from, cause, object, limit as i64], |row| {
             let (cause, object): (String, String) = (row.get(0)?, row.get(1)?);
             let detail: String = row.get(3)?;
             whole(db, cause, object, row.get::<_, i64>(2)? as u64, serde_json::from_str(&detail).unwrap_or_default())
         })?
         .collect()
+}
+
+const LIST: &str = "SELECT cause, object, count, detail FROM incident WHERE (count, cause, object) < (?1, ?2, ?3)
+    ORDER BY count DESC, cause DESC, object DESC LIMIT ?4";
+
+/// Whether an incident of this cause says this sentence.
+pub(crate) fn is_said(db: &Connection, cause: &str, sentence: &str) -> Result<bool> {
+    db.prepare_cached("SELECT 1 FROM incident WHERE cause = ?1 AND detail ->> '$.finding.sentence' = ?2")?
+        .exists([cause, sentence])
 }
 
 /// Each cause with its deliveries and its incidents, the largest first.
@@ -186,7 +206,8 @@ mod tests {
     /// The plan of a query, in SQLite's words.
     fn plan(db: &Connection, sql: &str) -> String {
         let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        let unset = rusqlite::params_from_iter((0..statement.parameter_count()).map(|_| 0));
+        let rows = statement.query_map(unset, |row| row.get::<_, String>(3)).unwrap();
         rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     }
 
@@ -211,7 +232,7 @@ mod tests {
             "SELECT * FROM delivery WHERE state IN (SELECT value FROM json_each('[0]')) AND cause = 'a' AND (message, n) > (5, 0) ORDER BY message, n",
             "delivery_cause (",
         );
-        check("SELECT * FROM incident ORDER BY count DESC LIMIT 5", "incident_count");
+        check(super::LIST, "incident_count ((count,cause,object)<(");
     }
 
     #[test]
@@ -246,7 +267,7 @@ mod tests {
         }
         drop(db);
         let db = open_spool(&path).unwrap();
-        let found: Vec<String> = super::list(&db, 9)
+        let found: Vec<String> = super::list(&db, 9, None)
             .unwrap()
             .iter()
             .map(|incident| {
@@ -265,6 +286,6 @@ mod tests {
                 "peer.greylist at \"mx.a.test\": 1 in 1 \"peer.greylist\"",
             ]
         );
-        assert_eq!(super::list(&db, 1).unwrap()[0].detail["changed"][0], "since noon");
+        assert_eq!(super::list(&db, 1, None).unwrap()[0].detail["changed"][0], "since noon");
     }
 }

@@ -34,12 +34,15 @@ pub struct Selection {
     /// A part of sender, recipients, lane or status.
     pub text: Option<String>,
     pub state: Option<State>,
-    /// A finding's cause id, and what it is about (see [`crate::Cause`]).
+    /// A finding's cause id, [`NO_CAUSE`] for what has none, and what it is about (see [`crate::Cause`]).
     pub cause: Option<String>,
     pub object: Option<String>,
     /// Messages whose Audit ID was given before this.
     pub before: Option<Time>,
 }
+
+/// In place of a cause: deliveries without a finding. No cause is called so: they all have a family before a dot.
+pub const NO_CAUSE: &str = "none";
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,41 +115,59 @@ impl Selection {
     /// The SQL behind `WHERE`, with its values: everything but the words in recipients, which only [`Selection::fits`]
     /// can tell from the JSON around them (here they are looked for roughly, so that few rows are parsed).
     pub(crate) fn sql(&self, after: Option<(AuditId, u32)>, states: &[State]) -> (String, Vec<Sql>) {
-        let states: Vec<i64> = states.iter().map(|state| state.to_sql()).collect();
-        let mut terms = vec!["state IN (SELECT value FROM json_each(?))"];
-        if !states.contains(&State::Queued.to_sql()) {
-            // In words of the index of what is held.
-            terms.push("state <> 0");
-        }
-        let mut values: Vec<Sql> = vec![json!(states).to_string().into()];
-        if let Some((id, n)) = after {
-            terms.push("(message, n) > (?, ?)");
-            values.extend([id.to_i64().into(), i64::from(n).into()]);
-        }
-        let mut term = |sql: &'static str, value: Sql| {
+        let (mut terms, mut values) = self.range(after, states);
+        let (more, their) = self.filter(states);
+        terms.extend(more);
+        values.extend(their);
+        (terms.join(" AND "), values)
+    }
+
+    /// The terms by which an index, or the table's own order, leads to the rows.
+    pub(crate) fn range(&self, after: Option<(AuditId, u32)>, states: &[State]) -> (Vec<&'static str>, Vec<Sql>) {
+        let (mut terms, mut values) = (Vec::new(), Vec::new());
+        let mut term = |sql: &'static str, its: &[Sql]| {
             terms.push(sql);
-            values.push(value);
+            values.extend_from_slice(its);
         };
+        if !states.contains(&State::Queued) {
+            // In words of the index of what is held.
+            term("state <> 0", &[]);
+        }
+        if let Some((id, n)) = after {
+            term("(message, n) > (?, ?)", &[id.to_i64().into(), i64::from(n).into()]);
+        }
         if !self.ids.is_empty() {
             let ids: Vec<i64> = self.ids.iter().map(|id| id.to_i64()).collect();
-            term("message IN (SELECT value FROM json_each(?))", json!(ids).to_string().into());
+            term("message IN (SELECT value FROM json_each(?))", &[json!(ids).to_string().into()]);
         }
         if !self.keys.is_empty() {
             let keys: Vec<(i64, u32)> = self.keys.iter().map(|(id, n)| (id.to_i64(), *n)).collect();
             term(
                 "(message, n) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
-                json!(keys).to_string().into(),
+                &[json!(keys).to_string().into()],
             );
         }
         if let Some(before) = self.before {
-            term("message < ?", AuditId::new(before.ms(), 0, 0).to_i64().into());
+            term("message < ?", &[AuditId::new(before.ms(), 0, 0).to_i64().into()]);
         }
-        if let Some(cause) = &self.cause {
-            term("cause = ?", cause.clone().into());
+        if let Some(cause) = self.cause.as_ref().filter(|cause| *cause != NO_CAUSE) {
+            term("cause = ?", &[cause.clone().into()]);
+            if let Some(object) = &self.object {
+                term("object = ?", &[object.clone().into()]);
+            }
         }
-        if let Some(object) = &self.object {
-            term("object = ?", object.clone().into());
-        }
+        (terms, values)
+    }
+
+    /// The other terms: a row must be looked at to know.
+    pub(crate) fn filter(&self, states: &[State]) -> (Vec<&'static str>, Vec<Sql>) {
+        let states: Vec<i64> = states.iter().map(|state| state.to_sql()).collect();
+        let mut terms = vec!["state IN (SELECT value FROM json_each(?))"];
+        let mut values: Vec<Sql> = vec![json!(states).to_string().into()];
+        let mut term = |sql: &'static str, value: Sql| {
+            terms.push(sql);
+            values.push(value);
+        };
         if let Some(lane) = &self.lane {
             term("lane = ?", lane.clone().into());
         }
@@ -162,7 +183,20 @@ impl Selection {
         {
             term("instr(lower(recipients), ?) > 0", lower(word).unwrap_or(Sql::Null));
         }
-        (terms.join(" AND "), values)
+        // JSON writes these two in another way.
+        let is_plain = |word: &&String| word.is_ascii() && !word.contains(['"', '\\']);
+        if let Some(word) = self.text.as_ref().filter(is_plain) {
+            term(
+                "instr(lower(sender || '\n' || lane || '\n' || status || '\n' || recipients), ?) > 0",
+                word.to_lowercase().into(),
+            );
+        }
+        match (self.cause.as_deref(), &self.object) {
+            (Some(NO_CAUSE), _) => terms.push("cause IS NULL"),
+            (None, Some(object)) => term("object = ?", object.clone().into()),
+            _ => {}
+        }
+        (terms, values)
     }
 
     /// Whether the words are in the right places.

@@ -8,12 +8,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Each entry brings the database from the version of its index to the next. Never change one; add one.
-const SPOOL: &[&str] = &[FIRST, crate::incident::STEP, PAGES, crate::memory::STEP];
+const SPOOL: &[&str] = &[FIRST, crate::incident::STEP, PAGES, crate::memory::STEP, SORTED];
 
 /// For pages of the queue. New mail is in neither: nothing is written for mail that goes straight through.
 const PAGES: &str = "
     CREATE INDEX delivery_attempts ON delivery (attempts DESC, message, n) WHERE attempts > 0;
     CREATE INDEX delivery_held ON delivery (message, n) WHERE state <> 0;
+";
+
+/// For pages by size and by expiry. Only content with a place in a segment, and only bounces, pay for it.
+const SORTED: &str = "
+    CREATE INDEX message_size ON message (size DESC) WHERE segment IS NOT NULL;
+    CREATE INDEX delivery_bounce ON delivery (message, n) WHERE sender = '<>';
 ";
 
 const FIRST: &str = "

@@ -7,7 +7,7 @@ use crate::content::{Content, Loaded, Part, damaged};
 use crate::disk::Disk;
 use crate::draft::{Draft, Prepared};
 use crate::event::Event;
-use crate::incident::{self, Incident};
+use crate::incident::{self, Incident, IncidentCursor};
 use crate::limits::{Budget, Limits, Room};
 use crate::memory::{self, Remembered};
 use crate::open::{OpenError, aside, import, open};
@@ -340,9 +340,14 @@ impl Store {
         self.inner.readers.read(|db| order::list(db, selection, limit, after))
     }
 
-    /// What waits for which cause, the largest group first.
-    pub fn incidents(&self, limit: usize) -> io::Result<Vec<Incident>> {
-        self.inner.readers.read(|db| incident::list(db, limit))
+    /// What waits for which cause, the largest group first, from behind `after`.
+    pub fn incidents(&self, limit: usize, after: Option<&IncidentCursor>) -> io::Result<Vec<Incident>> {
+        self.inner.readers.read(|db| incident::list(db, limit, after))
+    }
+
+    /// Whether mail waits for this cause with this sentence.
+    pub fn incident_says(&self, cause: &str, sentence: &str) -> io::Result<bool> {
+        self.inner.readers.read(|db| incident::is_said(db, cause, sentence))
     }
 
     /// Each cause for which mail waits, with its deliveries and its incidents, the largest first.

@@ -3,7 +3,7 @@
 use crate::page::{Routes, problem};
 use crate::part::chart::{self, Series};
 use crate::part::{self, encode, finding, live, shell, time};
-use crate::reader::{COUNTED, Health, Incident, Overview, Span};
+use crate::reader::{COUNTED, Causes, Health, Incident, Overview, Span};
 use crate::right::{May, rights};
 use crate::{Center, Problem};
 use axum::Json;
@@ -48,12 +48,12 @@ struct Seen {
     span: Span,
     health: Health,
     overview: Overview,
-    incidents: Vec<Incident>,
+    causes: Causes,
 }
 
 async fn look(center: &Center, span: Span) -> Result<Seen, Problem> {
     let overview = center.reader.overview(span).await?;
-    Ok(Seen { span, health: center.reader.health(), overview, incidents: center.reader.causes().await? })
+    Ok(Seen { span, health: center.reader.health(), overview, causes: center.reader.causes(INCIDENTS, None).await? })
 }
 
 async fn page(may: May<rights::Look>, State(center): State<Center>, Query(asked): Query<Asked>) -> Response {
@@ -146,7 +146,7 @@ fn figures(seen: &Seen) -> Markup {
             (figure("Put off", "deferred", html! { "attempts that will be repeated" }))
             (figure("Returned", "bounced", html! { "to their senders" }))
             div.card { h2 { "Queue" } p.big { a href="/queue" { (part::count(health.queued)) } }
-                p.quiet { a href="/queue?held=true" { (part::count(health.held)) " held" }
+                p.quiet { a href="/queue?held=yes" { (part::count(health.held)) " held" }
                     @if let Some(oldest) = &overview.oldest { "; oldest " a href=(format!("/message/{}", encode(&oldest.id))) { (time::ago(oldest.received, overview.at)) } } } }
             div.card { h2 { "Disk" } p.big { (part::bytes(health.disk_free)) } p.quiet { "free; " (part::bytes(health.disk_reserve)) " kept in reserve" } }
             div.card { h2 { "Scanner" } p { strong { (health.hostname) } } p { (shell::badge(state.0, state.1)) " " (health.mode) } p.quiet { "version " (health.version) ", " a href="/settings" { "settings version " (health.settings_version) } }
@@ -196,21 +196,21 @@ fn chart_of(seen: &Seen, title: &str, layers: &[Layer]) -> Markup {
 
 fn troubles(seen: &Seen) -> Markup {
     let overview = &seen.overview;
-    let open: Vec<&Incident> = seen.incidents.iter().filter(|incident| incident.open).collect();
+    let open: Vec<&Incident> = seen.causes.incidents.iter().filter(|incident| incident.open).collect();
     html! {
         h2 { "What keeps mail waiting" }
         @if open.is_empty() { (shell::empty("Nothing in the queue waits for a cause that is known.")) }
-        @for incident in open.iter().take(INCIDENTS) {
+        @for incident in open.iter() {
             div.card.incident {
                 p { (finding::line(&incident.finding)) }
-                p.quiet { a href=(format!("/queue?cause={}", encode(&incident.cause))) { (part::count(incident.count)) " deliveries" }
+                p.quiet { a href=(super::queue::messages_of(incident)) { (part::count(incident.count)) " deliveries" }
                     @if !incident.domains.is_empty() { " for " (incident.domains.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ")) @if incident.domains.len() > 3 { " and others" } }
                     @if let Some(since) = incident.since { ", since " (time::ago(since, overview.at)) }
                     @if let Some(expiry) = incident.first_expiry { "; the first expires " (time::ago(expiry, overview.at)) } }
                 @if let Some(step) = incident.finding.fix.first() { p { "To do: " (step) } }
             }
         }
-        @if open.len() > INCIDENTS { p { a href="/queue" { (open.len() - INCIDENTS) " more" } } }
+        @if seen.causes.open > open.len() as u64 { p { a href="/queue" { (part::count(seen.causes.open - open.len() as u64)) " more" } } }
         @if !overview.causes.is_empty() {
             h2 { "Causes found in the last " (seen.span.words()) }
             div.scroll { table {

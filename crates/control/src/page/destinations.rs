@@ -1,23 +1,42 @@
 //! Destinations: where mail goes and how that is going, all of them and one by one.
 
 use crate::page::{Routes, problem};
-use crate::part::{self, finding, shell, time};
+use crate::part::{self, finding, live, shell, time};
 use crate::right::{May, rights};
 use crate::{AttemptSeen, Center, Destination, DestinationRow, Down, Problem, Right, Spread, TlsSeen};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mail::Time;
 use maud::{Markup, html};
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::sync::mpsc::channel;
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .route("/destinations", get(all))
         .route("/destinations/{domain}", get(one))
+        .route("/destinations/{domain}/live", get(live))
         .routes(routes!(all_api))
         .routes(routes!(one_api))
+}
+
+/// The page comes without waiting longer for DNS: what it says follows.
+const DNS_SOON: Duration = Duration::from_millis(30);
+/// Whoever asks for it waits at most so long.
+const DNS_WAIT: Duration = Duration::from_secs(4);
+/// How long an open page keeps its stream, after which it asks anew.
+const LIFE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 600_000 });
+
+/// How a page is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    /// Not empty: it waits for DNS.
+    wait: String,
 }
 
 /// Destinations with mail or contact lately.
@@ -26,14 +45,14 @@ async fn all_api(_: May<rights::Look>, State(center): State<Center>) -> Result<J
     center.reader.destinations().await.map(Json)
 }
 
-/// The way of one recipient domain.
+/// The way of one recipient domain. Asks DNS, and waits for it up to four seconds.
 #[utoipa::path(get, path = "/api/v1/destinations/{domain}", tag = "destinations", params(("domain" = String, Path)), responses((status = 200, body = Destination), (status = 422, body = Problem)))]
 async fn one_api(
     _: May<rights::Look>,
     State(center): State<Center>,
     Path(domain): Path<String>,
 ) -> Result<Json<Destination>, Problem> {
-    center.reader.destination(&domain).await.map(Json)
+    center.reader.destination(&domain, DNS_WAIT).await.map(Json)
 }
 
 async fn all(may: May<rights::Look>, State(center): State<Center>) -> Response {
@@ -93,22 +112,51 @@ fn spread(spread: Option<Spread>) -> Markup {
     html! { @match spread { Some(spread) => { (spread.median_ms) " ms" br; span.quiet { "95 %: " (spread.p95_ms) " ms" } } None => span.quiet { "–" } } }
 }
 
-async fn one(may: May<rights::Look>, State(center): State<Center>, Path(domain): Path<String>) -> Response {
+async fn one(
+    may: May<rights::Look>,
+    State(center): State<Center>,
+    Path(domain): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
     let now = center.reader.now();
-    match center.reader.destination(&domain).await {
+    let waits = !asked.wait.is_empty();
+    match center.reader.destination(&domain, if waits { DNS_WAIT } else { DNS_SOON }).await {
         Ok(found) => {
             let title = format!("Destination {}", found.domain);
-            shell::page(&may.account, "/destinations", &title, body(&found, may.also(Right::Operate), now))
+            shell::page(&may.account, "/destinations", &title, body(&found, may.also(Right::Operate), waits, now))
                 .into_response()
         }
         Err(error) => problem::page(&may.account, &error),
     }
 }
 
-fn body(found: &Destination, acts: bool, now: Time) -> Markup {
+/// The route, once DNS has said it.
+async fn live(_: May<rights::Look>, State(center): State<Center>, Path(domain): Path<String>) -> Response {
+    let (news, events) = channel(2);
+    tokio::spawn(async move {
+        let now = center.reader.now();
+        let Ok(found) = center.reader.destination(&domain, DNS_WAIT).await else { return };
+        for (id, html) in [("verdict", verdict(&found)), ("route", route(&found, true, now))] {
+            if news.send(live::fragment(id, html)).await.is_err() {
+                return;
+            }
+        }
+        // A browser whose stream ends asks again at once, and there is nothing more to say.
+        let _ = tokio::time::timeout(LIFE, news.closed()).await;
+    });
+    live::events(events)
+}
+
+fn verdict(found: &Destination) -> Markup {
+    html! { @if let Some(verdict) = &found.verdict { (shell::notice("bad", verdict)) } }
+}
+
+/// `waited`: as long as anybody waits for DNS.
+fn body(found: &Destination, acts: bool, waited: bool, now: Time) -> Markup {
+    let live = (!found.route_known && !waited).then(|| format!("{}/live", link(&found.domain)));
     html! {
         @if found.paused { (shell::notice("warn", "The settings keep the mail of this domain (queue.paused).")) }
-        @if let Some(verdict) = &found.verdict { (shell::notice("bad", verdict)) }
+        div #verdict { (verdict(found)) }
         section.cards {
             div.card { h2 { "Health" } p { (health(found.down.as_ref(), found.failures, now)) } }
             div.card { h2 { "Waiting" } p.big { a href=(format!("/queue?by=message&domain={}", part::encode(&found.domain))) { (part::count(found.waiting)) } } p.quiet { (found.in_flight) " under way" } }
@@ -122,20 +170,22 @@ fn body(found: &Destination, acts: bool, now: Time) -> Markup {
             }
         }
         @for one in &found.findings { (finding::card(one)) }
-        (route(found, now))
+        h2 { "Route" }
+        div #route data-live=[live] data-events="verdict route" { (route(found, waited, now)) }
         (stages(found))
         @if let Some(tls) = &found.tls { (tls_seen(tls, &found.tls_policy, now)) } @else { h2 { "TLS" } p { "By the settings: " code { (found.tls_policy) } ". No conversation under TLS lately." } }
         (attempts(&found.attempts, now))
     }
 }
 
-fn route(found: &Destination, now: Time) -> Markup {
+fn route(found: &Destination, waited: bool, now: Time) -> Markup {
     html! {
-        h2 { "Route" }
         dl.facts {
             dt { "Rule" } dd { (found.rule) ", settings version " (found.settings_version) }
             dt { "Shares connections as" } dd { (found.name) }
         }
+        @if !found.route_known && waited { p { (shell::badge("warn", "not known")) " DNS did not answer within " (DNS_WAIT.as_secs()) " s: where mail would go now is not known. " a href=(link(&found.domain)) { "Ask again" } } }
+        @else if !found.route_known { p { "DNS is being asked where mail goes now; its answer appears here. " a href=(format!("{}?wait=yes", link(&found.domain))) { "Wait for it" } } }
         @if !found.hosts.is_empty() {
             div.scroll { table {
                 thead { tr { th.number { "Preference" } th { "Host" } th { "Address" } th.number { "Connections" } th { "Limit learned" } } }
@@ -203,6 +253,23 @@ fn attempts(attempts: &[AttemptSeen], now: Time) -> Markup {
 #[cfg(test)]
 mod tests {
     use crate::testing::get;
+
+    #[tokio::test]
+    async fn a_page_does_not_wait_for_dns_which_follows_or_is_waited_for() {
+        let (code, page) = get("ReadOnly", "/destinations/slow.test").await;
+        assert_eq!(code, 200);
+        for part in ["data-live=\"/destinations/slow.test/live\"", "/destinations/slow.test?wait=yes", "RCPT TO"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains("192.0.2.1:25"), "{page}");
+        let (_, stream) = get("ReadOnly", "/destinations/slow.test/live").await;
+        assert!(stream.contains("event: route") && stream.contains("192.0.2.1:25"), "{stream}");
+        let (_, page) = get("ReadOnly", "/destinations/slow.test?wait=yes").await;
+        assert!(page.contains("192.0.2.1:25") && !page.contains("data-live"), "{page}");
+        let (_, page) = get("ReadOnly", "/destinations/typo.test").await;
+        assert!(!page.contains("data-live"), "{page}");
+        assert_eq!(get("HelpDesk", "/destinations/slow.test/live").await.0, 403);
+    }
 
     #[tokio::test]
     async fn destinations_show_health_and_lead_to_their_domains() {

@@ -119,7 +119,7 @@ fn waiting(message: &Message, now: Time, operates: bool) -> Markup {
                 td.break { (delivery.status) }
             } } }
         } }
-        @if operates { p { a href=(format!("/queue?ids={}", encode(&message.row.id))) { "Retry, hold, reroute or delete it in the message queues" } } }
+        @if operates { p { a href=(format!("/queue?id={}", encode(&message.row.id))) { "Retry, hold, reroute or delete it in the message queues" } } }
     }
 }
 

@@ -6,7 +6,7 @@ mod messages;
 use crate::page::{Routes, problem};
 use crate::part::{self, finding, shell, time};
 use crate::right::{May, rights};
-use crate::{Account, Center, Incident, Problem, QueueSort, QueuedDomain, Selected};
+use crate::{Account, Causes, Center, Incident, Problem, QueueSort, QueuedDomain, Selected};
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +27,8 @@ pub(crate) fn routes() -> Routes {
 
 /// Rows of a list of domains.
 const DOMAINS: usize = 100;
+/// Incidents of a page: each is a card with evidence and advice.
+const CARDS: usize = 20;
 
 /// What an address asks for: a tab, a filter, an order of rows. An empty field is not given.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -40,7 +42,7 @@ pub(crate) struct Asked {
     recipient: String,
     /// A recipient domain.
     domain: String,
-    /// A finding's cause id.
+    /// A finding's cause id; `none`: deliveries without a finding.
     cause: String,
     /// What the finding is about, as an incident says it.
     object: String,
@@ -54,7 +56,7 @@ pub(crate) struct Asked {
     hop: String,
     /// An Audit ID.
     id: String,
-    /// `oldest`, `newest`, `next`, `attempts` or `largest`.
+    /// `oldest`, `newest`, `next`, `expiry`, `attempts` or `largest`.
     sort: String,
     /// `next` of the page before.
     after: String,
@@ -153,7 +155,7 @@ async fn page(may: May<rights::Look>, State(center): State<Center>, Query(asked)
     let body = match tab {
         "domain" => domains(&center, &asked).await,
         "message" => messages::body(&may, &center, &asked).await,
-        _ => causes(&center).await,
+        _ => causes(&center, &asked).await,
     };
     match body {
         Ok(body) => shell::page(&may.account, "/queue", "Message queues", html! { (tabs(tab)) (body) }).into_response(),
@@ -171,29 +173,43 @@ fn tabs(here: &str) -> Markup {
     }
 }
 
-async fn causes(center: &Center) -> Result<Markup, Problem> {
-    let incidents = center.reader.causes().await?;
+async fn causes(center: &Center, asked: &Asked) -> Result<Markup, Problem> {
+    let Causes { incidents, next, open: all, explained } = read_causes(center, asked, CARDS).await?;
     let (queued, now) = (center.reader.health().queued, center.reader.now());
     let (open, past): (Vec<_>, Vec<_>) = incidents.iter().partition(|incident| incident.open);
-    let explained: u64 = open.iter().map(|incident| incident.count).sum();
     Ok(html! {
         p.quiet {
             (part::count(queued)) " " (deliveries(queued)) " in the queue"
-            @if queued > explained { "; " a href="/queue?by=message&sort=newest" { (part::count(queued - explained)) " without a finding" } ": new, on their way, or waiting for a destination that is down" }
+            @if queued > explained { "; " a href="/queue?by=message&cause=none&sort=newest" { (part::count(queued - explained)) " without a finding" } ": new, on their way, or waiting for a destination that is down" }
             "."
         }
         @if open.is_empty() { (shell::empty(if queued == 0 { "Nothing waits." } else { "Nothing waits for a known cause." })) }
         @for incident in &open { (card(incident, now)) }
+        p.row {
+            @if !asked.after.is_empty() { a.button href="/queue?by=cause" { "First page" } }
+            @if let Some(next) = &next { a.button.primary href=(format!("/queue?by=cause&after={}", part::encode(next))) { "Next page" } }
+            @if next.is_some() || !asked.after.is_empty() { span.quiet { (part::count(open.len() as u64)) " of " (part::count(all)) " causes, those with the most mail first" } }
+        }
         @if !past.is_empty() { h2 { "Refused or returned within a day; nothing waits" } }
         @for incident in &past { (card(incident, now)) }
     })
 }
 
-/// A group of mail with one cause; it leads to its messages.
-fn card(incident: &Incident, now: Time) -> Markup {
+async fn read_causes(center: &Center, asked: &Asked, rows: usize) -> Result<Causes, Problem> {
+    let limit = if asked.rows.is_empty() { rows } else { asked.rows.parse().unwrap_or(rows) };
+    center.reader.causes(limit, Some(asked.after.as_str()).filter(|after| !after.is_empty())).await
+}
+
+/// Where exactly the messages of an incident are.
+pub(super) fn messages_of(incident: &Incident) -> String {
     let object =
         if incident.object.is_empty() { String::new() } else { format!("&object={}", part::encode(&incident.object)) };
-    let messages = format!("/queue?by=message&cause={}{object}", part::encode(&incident.cause));
+    format!("/queue?by=message&cause={}{object}", part::encode(&incident.cause))
+}
+
+/// A group of mail with one cause; it leads to its messages.
+fn card(incident: &Incident, now: Time) -> Markup {
+    let messages = messages_of(incident);
     html! {
         article.incident {
             p.labels {
@@ -251,10 +267,14 @@ pub(super) fn deliveries(count: u64) -> &'static str {
     if count == 1 { "delivery" } else { "deliveries" }
 }
 
-/// Waiting mail grouped by cause, and what was refused within a day.
-#[utoipa::path(get, path = "/api/v1/queue/causes", tag = "queue", responses((status = 200, body = Vec<Incident>)))]
-async fn causes_api(_: May<rights::Look>, State(center): State<Center>) -> Result<Json<Vec<Incident>>, Problem> {
-    center.reader.causes().await.map(Json)
+/// Waiting mail grouped by cause, a page at a time; with the first page, what was refused within a day.
+#[utoipa::path(get, path = "/api/v1/queue/causes", tag = "queue", params(("after" = Option<String>, Query, description = "`next` of the page before"), ("rows" = Option<usize>, Query, description = "Open incidents of a page, at most 100")), responses((status = 200, body = Causes), (status = 422, body = Problem)))]
+async fn causes_api(
+    _: May<rights::Look>,
+    State(center): State<Center>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Causes>, Problem> {
+    read_causes(&center, &asked, DOMAINS).await.map(Json)
 }
 
 /// Domains with mail in the queue, the most first.
@@ -304,6 +324,22 @@ mod tests {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("<script>alert"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn causes_come_a_page_at_a_time() {
+        let (_, page) = get("ReadOnly", "/queue").await;
+        for part in [
+            "/queue?by=cause&amp;after=1200%2Fdns.mx_target_missing%2Fmx.typo.test",
+            "1 of 2 causes",
+            "/queue?by=message&amp;cause=none&amp;sort=newest\">27 without a finding",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let (_, page) = get("ReadOnly", "/queue?by=cause&after=1200%2Fdns.mx_target_missing%2Fmx.typo.test").await;
+        assert!(page.contains("7 deliveries") && page.contains("First page") && !page.contains("Next page"), "{page}");
+        let (code, text) = get("ReadOnly", "/api/v1/queue/causes?rows=1").await;
+        assert!(code == 200 && text.contains("\"next\":\"1200/") && text.contains("\"open\":2"), "{text}");
     }
 
     #[tokio::test]

@@ -4,13 +4,14 @@ use crate::{Down, Problem};
 use async_trait::async_trait;
 use mail::{Certificate, Finding, Time};
 use serde::Serialize;
+use std::time::Duration;
 
 #[async_trait]
 pub trait DestinationReader: Send + Sync + 'static {
     /// Destinations with mail or contact lately, those in trouble first, then the most mail.
     async fn destinations(&self) -> Result<Vec<DestinationRow>, Problem>;
-    /// All about the way of one recipient domain.
-    async fn destination(&self, domain: &str) -> Result<Destination, Problem>;
+    /// All about the way of one recipient domain, waiting so long for DNS; the lookup goes on for whoever asks next.
+    async fn destination(&self, domain: &str, dns: Duration) -> Result<Destination, Problem>;
 }
 
 /// The same next hops, whose connections are shared.
@@ -58,6 +59,8 @@ pub struct Destination {
     pub settings_version: i64,
     /// TLS on this way, as the settings say.
     pub tls_policy: String,
+    /// DNS has said where to in time. Otherwise hosts, notes and verdict are not known, which does not mean that there are none.
+    pub route_known: bool,
     /// Hosts in the order of trying.
     pub hosts: Vec<DestinationHost>,
     /// Hosts left out, with the reason.

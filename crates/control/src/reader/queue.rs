@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 pub trait QueueReader: Send + Sync + 'static {
     /// A piece of the queue.
     async fn queue(&self, which: &Selected, of: &PageOf) -> Result<QueuePage, Problem>;
-    /// What waits, grouped by cause, the most first; then what was refused within a day.
-    async fn causes(&self) -> Result<Vec<Incident>, Problem>;
+    /// What waits, grouped by cause, the most first, from behind `next` of the page before; with the first page, what was refused
+    /// within a day.
+    async fn causes(&self, limit: usize, after: Option<&str>) -> Result<Causes, Problem>;
     /// Recipient domains with mail in the queue, the most first, and how many domains there are.
     async fn queued_domains(&self, skip: usize, limit: usize) -> Result<(Vec<QueuedDomain>, u64), Problem>;
     /// Where mail sent by this next hop would go, or why it would not.
@@ -21,12 +22,14 @@ pub trait QueueReader: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueueSort {
-    /// Those that expire first come first.
+    /// By the age of the message.
     #[default]
     Oldest,
     Newest,
     /// By next attempt, the soonest first.
     Next,
+    /// Those first that expire first.
+    Expiry,
     /// The most attempts first, without those never tried.
     Attempts,
     /// The largest first, without those up to 16 KiB.
@@ -86,6 +89,17 @@ pub struct Queued {
     pub expires: Time,
     /// Octets.
     pub size: u64,
+}
+
+/// A piece of the list of incidents.
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct Causes {
+    pub incidents: Vec<Incident>,
+    /// Ask for what follows with this as `after`; absent: that was all.
+    pub next: Option<String>,
+    /// Open incidents in all, and the deliveries that wait for them.
+    pub open: u64,
+    pub explained: u64,
 }
 
 /// Mail that waits, or was refused, for one cause.

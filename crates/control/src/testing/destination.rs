@@ -7,6 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use mail::{Certificate, Time};
+use std::time::Duration;
 
 fn down() -> Down {
     let last_failure = "<i>timed out".to_owned();
@@ -35,7 +36,8 @@ impl DestinationReader for World {
         }])
     }
 
-    async fn destination(&self, domain: &str) -> Result<Destination, Problem> {
+    /// The route of `slow.test` is known after half a second.
+    async fn destination(&self, domain: &str, dns: Duration) -> Result<Destination, Problem> {
         if domain.trim().is_empty() {
             return Err(Problem::Field { field: "domain".to_owned(), what: "not a domain".to_owned() });
         }
@@ -67,10 +69,12 @@ impl DestinationReader for World {
             status: "450 <b>later".to_owned(),
             finding: None,
         };
+        let known = domain != "slow.test" || dns >= Duration::from_millis(500);
         Ok(Destination {
             domain: domain.to_owned(),
             rule: "route.other (settings line 4)".to_owned(),
-            hosts: vec![host],
+            route_known: known,
+            hosts: known.then_some(host).into_iter().collect(),
             down: Some(down()),
             stages: vec![StageTime { stage: "RCPT TO".to_owned(), time: spread() }],
             tls: Some(tls),

@@ -1,7 +1,9 @@
 //! A queue for tests: one cause, one domain, one message.
 
 use super::World;
-use crate::{Down, HopCheck, Incident, PageOf, Problem, QueuePage, QueueReader, Queued, QueuedDomain, Selected};
+use crate::{
+    Causes, Down, HopCheck, Incident, PageOf, Problem, QueuePage, QueueReader, Queued, QueuedDomain, Selected,
+};
 use async_trait::async_trait;
 use mail::{Actor, Finding, Time};
 
@@ -40,8 +42,9 @@ impl QueueReader for World {
         Ok(QueuePage { messages: vec![message], next: Some("5.01K8Z6T3WQM2V.0".to_owned()), looked: 64, queued: 1_234 })
     }
 
-    async fn causes(&self) -> Result<Vec<Incident>, Problem> {
-        Ok(vec![Incident {
+    /// Two pages, of one incident each.
+    async fn causes(&self, _: usize, after: Option<&str>) -> Result<Causes, Problem> {
+        let mut incident = Incident {
             open: true,
             cause: "dns.mx_target_missing".to_owned(),
             object: "mx.typo.test".to_owned(),
@@ -55,7 +58,12 @@ impl QueueReader for World {
             first_expiry: Some(Time(NOW + 86_400_000)),
             changed: vec!["settings: version 6 → 7".to_owned()],
             example: "01K8Z6T3WQM2V".to_owned(),
-        }])
+        };
+        if after.is_some() {
+            (incident.object, incident.count) = ("mx.other.test".to_owned(), 7);
+        }
+        let next = after.is_none().then(|| "1200/dns.mx_target_missing/mx.typo.test".to_owned());
+        Ok(Causes { incidents: vec![incident], next, open: 2, explained: 1_207 })
     }
 
     async fn queued_domains(&self, _: usize, _: usize) -> Result<(Vec<QueuedDomain>, u64), Problem> {

@@ -22,8 +22,9 @@ const ROWS_MAX: usize = 200;
 const DOMAINS_SHOWN: usize = 5;
 /// Recent attempts of each kind: that wait, that were taken, that were put off.
 const ATTEMPTS: usize = 10;
-/// The page comes even if DNS or the trail is slow.
+/// Nobody waits longer than that for DNS.
 const DNS_WAIT: Duration = Duration::from_secs(4);
+/// The page comes even if the trail is slow.
 const TRAIL_WAIT: Duration = Duration::from_millis(700);
 const FINDINGS_MAX: usize = 3;
 
@@ -34,7 +35,7 @@ impl control::DestinationReader for View {
         spawn_blocking(move || rows(&core)).await.map_err(failed)
     }
 
-    async fn destination(&self, domain: &str) -> Result<Destination, Problem> {
+    async fn destination(&self, domain: &str, dns: Duration) -> Result<Destination, Problem> {
         let domain: Domain = field("domain", domain)?;
         let (core, in_force) = (&self.0, self.0.in_force());
         let lane = decide::route::lane(&domain);
@@ -44,7 +45,11 @@ impl control::DestinationReader for View {
             let (core, lane) = (core.clone(), lane.clone());
             spawn_blocking(move || recent(&core, &lane))
         };
-        let looked_up = tokio::time::timeout(DNS_WAIT, deliver::find_route(core, &in_force, &plan)).await;
+        let lookup = {
+            let (core, in_force, plan) = (core.clone(), in_force.clone(), plan.clone());
+            tokio::spawn(async move { deliver::find_route(&core, &in_force, &plan).await })
+        };
+        let looked_up = tokio::time::timeout(dns.min(DNS_WAIT), lookup).await;
         let recent = recent.await.map_err(failed)?;
         let standing = core.queue.standings().remove(&name).unwrap_or_default();
         let delivery = &in_force.settings.delivery;
@@ -65,10 +70,10 @@ impl control::DestinationReader for View {
             ..Destination::default()
         };
         match looked_up {
-            Err(_) => {
-                found.notes.push(format!("DNS did not answer within {} s; the route is not known.", DNS_WAIT.as_secs()))
-            }
-            Ok((route, answers)) => {
+            Err(_) => {}
+            Ok(Err(error)) => return Err(failed(error)),
+            Ok(Ok((route, answers))) => {
+                found.route_known = true;
                 if let decide::route::Verdict::Failed(status) = &route.verdict {
                     found.verdict = Some(status.to_string());
                 }

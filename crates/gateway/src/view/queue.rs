@@ -6,17 +6,19 @@ use crate::core::InForce;
 use crate::outcome::Extra;
 use crate::{deliver, door, explain};
 use async_trait::async_trait;
-use control::{HopCheck, Incident, PageOf, Problem, QueuePage, QueueSort, Queued, QueuedDomain, Selected};
+use control::{Causes, HopCheck, Incident, PageOf, Problem, QueuePage, QueueSort, Queued, QueuedDomain, Selected};
 use mail::{Finding, ReversePath, Time};
 use serde_json::Value;
 use std::time::Duration;
-use store::{Cursor, QueueEntry, Sort, State};
-use tokio::task::{block_in_place, spawn_blocking};
+use store::{Cursor, IncidentCursor, QueueEntry, Sort, State};
+use tokio::task::spawn_blocking;
 
 /// How long one page looks for what matches; the next goes on from there.
 const LOOK: Duration = Duration::from_millis(60);
 /// Rows of one page.
 const PAGE_MAX: usize = 500;
+/// Incidents of one page.
+const INCIDENTS_MAX: usize = 100;
 
 #[async_trait]
 impl control::QueueReader for View {
@@ -24,7 +26,7 @@ impl control::QueueReader for View {
         let core = self.0.clone();
         let selection = super::chosen(which.clone())?.selection(&core);
         let of = store::PageOf {
-            sort: sort(of.sort),
+            sort: sort(&core.in_force(), of.sort),
             limit: of.limit.clamp(1, PAGE_MAX),
             after: of.after.as_deref().map(cursor).transpose()?,
             time: LOOK,
@@ -39,9 +41,23 @@ impl control::QueueReader for View {
         found.await.map_err(failed)?.map_err(|error: std::io::Error| failed(error))
     }
 
-    async fn causes(&self) -> Result<Vec<Incident>, Problem> {
-        let found = block_in_place(|| explain::incidents(&self.0)).map_err(|what| Problem::Failed { what })?;
-        Ok(found.as_array().into_iter().flatten().filter_map(incident).collect())
+    async fn causes(&self, limit: usize, after: Option<&str>) -> Result<Causes, Problem> {
+        let core = self.0.clone();
+        let after = after.map(incident_cursor).transpose()?;
+        let read = move || {
+            let (mut found, next) = explain::open_incidents(&core, limit.clamp(1, INCIDENTS_MAX), after.as_ref())?;
+            if after.is_none() {
+                found.extend(explain::past_incidents(&core)?);
+            }
+            let totals = core.store.causes().map_err(|error| error.to_string())?;
+            Ok(Causes {
+                incidents: found.iter().filter_map(incident).collect(),
+                next: next.map(|at| format!("{}/{}/{}", at.count, at.cause, at.object)),
+                open: totals.iter().map(|(_, _, incidents)| incidents).sum(),
+                explained: totals.iter().map(|(_, deliveries, _)| deliveries).sum(),
+            })
+        };
+        spawn_blocking(read).await.map_err(failed)?.map_err(|what| Problem::Failed { what })
     }
 
     async fn queued_domains(&self, skip: usize, limit: usize) -> Result<(Vec<QueuedDomain>, u64), Problem> {
@@ -86,11 +102,13 @@ fn failed(error: impl std::fmt::Display) -> Problem {
     Problem::Failed { what: error.to_string() }
 }
 
-fn sort(by: QueueSort) -> Sort {
+fn sort(in_force: &InForce, by: QueueSort) -> Sort {
+    let retry = &in_force.settings.retry;
     match by {
         QueueSort::Oldest => Sort::Oldest,
         QueueSort::Newest => Sort::Newest,
         QueueSort::Next => Sort::Next,
+        QueueSort::Expiry => Sort::Expiry { mail: retry.expire, bounces: retry.expire_bounces },
         QueueSort::Attempts => Sort::Attempts,
         QueueSort::Largest => Sort::Largest,
     }
@@ -101,6 +119,13 @@ fn cursor(text: &str) -> Result<Cursor, Problem> {
     let mut parts = text.split('.');
     let mut part = || parts.next().unwrap_or_default();
     Ok(Cursor { value: field("after", part())?, id: field("after", part())?, n: field("after", part())? })
+}
+
+/// `COUNT/CAUSE/OBJECT`, as a page before gave it.
+fn incident_cursor(text: &str) -> Result<IncidentCursor, Problem> {
+    let mut parts = text.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    Ok(IncidentCursor { count: field("after", part())?, cause: part().to_owned(), object: part().to_owned() })
 }
 
 /// Domain and detour of a lane.

@@ -5,6 +5,7 @@
 
 mod crash;
 mod disk;
+mod pages;
 mod queue;
 mod trail;
 

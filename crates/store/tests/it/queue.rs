@@ -355,7 +355,7 @@ async fn deliveries_are_counted_by_what_they_wait_for() {
         store.settle(Settle { message: id(n), n: delivery, outcome, events: Vec::new() })
     };
     let seen = || -> Vec<String> {
-        let found = store.incidents(9).unwrap();
+        let found = store.incidents(9, None).unwrap();
         let one = |found: &store::Incident| {
             let lanes: Vec<String> = found.lanes.iter().map(|(lane, count)| format!("{lane} {count}")).collect();
             let oldest = (0..9).find(|n| id(*n) == found.oldest).unwrap();

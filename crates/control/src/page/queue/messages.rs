@@ -97,7 +97,7 @@ fn filter(asked: &Asked) -> Markup {
                 (form::text("search", field("id", "Audit ID", &asked.id)))
                 (form::select(&[("", "any"), ("no", "queued"), ("yes", "held")], field("held", "State", &asked.held)))
                 (form::select(&[("", "any"), ("15m", "15 min"), ("1h", "1 h"), ("4h", "4 h"), ("1d", "1 day"), ("2d", "2 days"), ("4d", "4 days")], field("older", "Older than", &asked.older)))
-                (form::select(&[("", "oldest first"), ("newest", "newest first"), ("next", "next attempt first"), ("attempts", "most attempts first"), ("largest", "largest first")], field("sort", "Order", &asked.sort)))
+                (form::select(&[("", "oldest first"), ("newest", "newest first"), ("next", "next attempt first"), ("expiry", "expiring first"), ("attempts", "most attempts first"), ("largest", "largest first")], field("sort", "Order", &asked.sort)))
                 button.primary type="submit" { "Show" }
                 @if asked.is_filtered() { a.button href="/queue?by=message" { "Show all" } }
             }
