@@ -16,6 +16,8 @@ pub struct Account {
     pub role: Role,
     /// By an API token of this name, not by a browser's session.
     pub token: Option<String>,
+    /// For whom that token says that it acts: an administrator of another gateway's Control Center. Nobody vouches for it.
+    pub on_behalf: Option<String>,
     /// The address it came from.
     pub from: String,
 }
@@ -34,6 +36,8 @@ pub struct Visitor {
     pub session: Option<String>,
     /// `Authorization: Bearer`.
     pub bearer: Option<String>,
+    /// [`ON_BEHALF`].
+    pub on_behalf: Option<String>,
     pub peer: Peer,
     /// What the browser calls itself.
     pub agent: String,
@@ -229,8 +233,13 @@ pub(crate) fn cookie(tls: bool) -> &'static str {
     if tls { "__Host-gatepost" } else { "gatepost" }
 }
 
+/// The header by which another Control Center says who acts through its token.
+pub const ON_BEHALF: &str = "gatepost-on-behalf-of";
+
 /// Characters kept of a browser's name.
 const AGENT_MAX: usize = 200;
+/// And of whom somebody acts for.
+const WHOM_MAX: usize = 200;
 
 impl Visitor {
     pub(crate) fn of(parts: &Parts) -> Visitor {
@@ -244,7 +253,8 @@ impl Visitor {
         let session = named.next().filter(|_| named.next().is_none());
         let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
         let agent = text("user-agent").unwrap_or_default().chars().take(AGENT_MAX).collect();
-        Visitor { session, bearer, peer, agent }
+        let on_behalf = text(ON_BEHALF).map(|name| name.chars().take(WHOM_MAX).collect());
+        Visitor { session, bearer, on_behalf, peer, agent }
     }
 }
 

@@ -7,6 +7,7 @@
 //! - **`reader/NAME.rs`** is what pages may know: a trait, and the values that it gives. The gateway implements it over its
 //!   own data (`gateway/src/view/`). The Control Center sees no store, no socket and no file.
 //! - **`order.rs`**: pages change the world by an [`Order`] only; who gave it is written down.
+//! - **`scanners.rs`**: the other gateways that this Control Center knows, and the way to their APIs.
 //! - **`account.rs`** says who asks: administrators, sessions, tokens. `guard.rs` turns away what other sites make browsers send.
 //! - **`part/`** are pieces that pages share: the shell around them, tables, forms, badges, charts, the card of a finding.
 //! - **`asset/`** are style sheet and script, served with a name that changes with their content. All works without script.
@@ -19,14 +20,21 @@ mod page;
 mod part;
 mod reader;
 mod right;
+mod scanners;
 #[cfg(test)]
 mod testing;
 
-pub use account::{Account, Accounts, Act, Administrator, Change, Entry, Given, Peer, Session, Token, Visitor};
+pub use account::{
+    Account, Accounts, Act, Administrator, Change, Entry, Given, ON_BEHALF, Peer, Session, Token, Visitor,
+};
 pub use order::{Done, Order, Orders, Selected, Work};
 pub use page::status::openapi;
 pub use reader::*;
 pub use right::{May, Open, Right, Role, rights};
+pub use scanners::{
+    Answer, Call, Contact, Enrolment, PATIENCE, Report, Scanner, Scanners, Stage, Trouble, Went, code, fingerprint,
+    invitation,
+};
 
 use axum::Router;
 use std::sync::Arc;
@@ -37,6 +45,7 @@ pub struct Center {
     pub reader: Arc<dyn Reader>,
     pub orders: Arc<dyn Orders>,
     pub accounts: Arc<dyn Accounts>,
+    pub scanners: Arc<dyn Scanners>,
 }
 
 impl std::fmt::Debug for Center {

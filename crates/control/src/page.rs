@@ -21,6 +21,7 @@ pub(crate) mod logs;
 pub(crate) mod message;
 pub(crate) mod problem;
 pub(crate) mod queue;
+pub(crate) mod scanners;
 pub(crate) mod settings;
 pub(crate) mod setup;
 pub(crate) mod sign_in;
@@ -56,6 +57,7 @@ fn pages() -> Routes {
         .merge(account::routes())
         .merge(administrators::routes())
         .merge(tokens::routes())
+        .merge(scanners::routes())
         .merge(acts::routes())
         .merge(certificates::routes())
         .merge(alerts::routes())

@@ -19,6 +19,7 @@ mod explain;
 mod log;
 mod overview;
 mod queue;
+mod scanners;
 mod trail;
 
 /// Answers everything; remembers the orders it was given.
@@ -28,6 +29,11 @@ pub(crate) struct World {
     /// What accounts were changed by.
     pub(crate) changes: Mutex<Vec<Change>>,
     pub(crate) works: Mutex<Vec<Work>>,
+    /// Scanners enrolled, changed, removed; codes made.
+    pub(crate) enrolled: Mutex<Vec<crate::Enrolment>>,
+    /// Orders to other Scanners, and what was written down about them.
+    pub(crate) calls: Mutex<Vec<crate::Call>>,
+    pub(crate) acts: Mutex<Vec<String>>,
     /// The file that owns its settings.
     pub(crate) settings_file: Option<String>,
     /// Whoever reads along is signed out by now.
@@ -95,7 +101,7 @@ impl Accounts for World {
         let name = visitor.session.as_ref().or(visitor.bearer.as_ref())?;
         let role = Role::ALL.into_iter().find(|role| format!("{role:?}") == *name)?;
         let from = visitor.peer.address.to_string();
-        Some(Account { name: format!("{name}-person"), role, token: None, from })
+        Some(Account { name: format!("{name}-person"), role, token: None, on_behalf: None, from })
     }
 
     async fn still(&self, visitor: &Visitor) -> Option<Account> {
@@ -208,7 +214,8 @@ fn wrong(field: &str, what: &str) -> Problem {
 
 /// Asks the router as nobody in particular; as a browser does from one of our pages.
 pub(crate) async fn answer(world: &Arc<World>, request: Request<String>) -> Response {
-    let center = Center { reader: world.clone(), orders: world.clone(), accounts: world.clone() };
+    let center =
+        Center { reader: world.clone(), orders: world.clone(), accounts: world.clone(), scanners: world.clone() };
     let (mut parts, body) = request.into_parts();
     if !parts.headers.contains_key("origin") {
         parts.headers.entry("sec-fetch-site").or_insert(HeaderValue::from_static("same-origin"));

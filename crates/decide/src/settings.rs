@@ -3,6 +3,7 @@
 //! A key's name, range and manual entry stand in one place, `settings/keys.rs`; the same walk over them reads a
 //! document, lists the reference, exports and compares.
 
+mod between;
 mod book;
 mod check;
 mod edit;
@@ -11,6 +12,7 @@ mod keys;
 mod value;
 mod walk;
 
+pub use between::{between, is_own, shared};
 pub use book::{Book, Entry};
 pub(crate) use check::is_own_network;
 pub use edit::{Edit, edit};

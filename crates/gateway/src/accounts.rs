@@ -173,7 +173,7 @@ fn same(one: &str, other: &str) -> bool {
     constant_time::verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
 }
 
-fn wrong(field: &str, what: impl Into<String>) -> Problem {
+pub(crate) fn wrong(field: &str, what: impl Into<String>) -> Problem {
     Problem::Field { field: field.to_owned(), what: what.into() }
 }
 
@@ -191,7 +191,7 @@ impl From<io::Error> for Refusal {
 }
 
 /// Asks or changes the database on a thread that may wait for the disk.
-async fn on_disk<T: Send + 'static>(
+pub(crate) async fn on_disk<T: Send + 'static>(
     core: &Arc<Core>,
     work: impl FnOnce(&store::Accounts) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -221,9 +221,13 @@ pub(crate) async fn act(core: &Arc<Core>, who: &str, place: &str, what: &str, fi
     }
 }
 
-/// Who a person is in records: with the token's name, if it was a program.
+/// Who a person is in records: with the token's name, if it was a program, and for whom it says that it acts.
 pub(crate) fn who(by: &Account) -> String {
-    by.token.as_ref().map_or_else(|| by.name.clone(), |token| format!("token {token}"))
+    match (&by.token, &by.on_behalf) {
+        (None, _) => by.name.clone(),
+        (Some(token), None) => format!("token {token}"),
+        (Some(token), Some(whom)) => format!("token {token} for {whom}"),
+    }
 }
 
 /// Who asks. `used`: whoever it is does something now, so the session lives on; a page that only stands open does nothing.
@@ -240,7 +244,14 @@ pub(crate) async fn find(core: &Arc<Core>, visitor: &Visitor, used: bool) -> Opt
             Ok(found)
         });
         let (token, _) = found.await.ok()??;
-        return Some(Account { name: token.by, role: token.role.parse().ok()?, token: Some(token.name), from });
+        let on_behalf = visitor.on_behalf.clone();
+        return Some(Account {
+            name: token.by,
+            role: token.role.parse().ok()?,
+            token: Some(token.name),
+            on_behalf,
+            from,
+        });
     }
     let hash = hash(visitor.session.as_ref()?);
     let (begun, seen) = (Time(now.ms() - SESSION_MS), Time(now.ms() - IDLE_MS));
@@ -252,7 +263,7 @@ pub(crate) async fn find(core: &Arc<Core>, visitor: &Visitor, used: bool) -> Opt
         Ok(found)
     });
     let (_, owner) = found.await.ok()??;
-    Some(Account { name: owner.name, role: owner.role.parse().ok()?, token: None, from })
+    Some(Account { name: owner.name, role: owner.role.parse().ok()?, token: None, on_behalf: None, from })
 }
 
 /// Why a token opens nothing, if so. It stands on the rights of who made it: it stops when they are disabled or removed or may
@@ -325,7 +336,7 @@ async fn made(core: &Arc<Core>, name: &str, role: Role, password: &str) -> Resul
     })
 }
 
-fn good_name(name: &str) -> Result<(), String> {
+pub(crate) fn good_name(name: &str) -> Result<(), String> {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-' | '@');
     match name {
         "" => Err("Type a name.".to_owned()),

@@ -2,19 +2,16 @@
 
 use crate::clock::now;
 use crate::core::Core;
-use axum::body::Bytes;
-use axum::http::{Request, Uri, header};
+use crate::http::{self, Place, Trust};
+use axum::http::{Request, header};
+use control::Contact;
 use decide::identity::State;
 use decide::settings::{AlertKind, Alerts};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use mail::{Recipient, ReversePath, Time};
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -250,36 +247,16 @@ fn message(host: &str, postmaster: &str, id: &str, to: &mail::Address, body: &Va
 
 /// POST of JSON; gives the code of the answer.
 async fn post(core: &Core, address: &str, body: &Value) -> Result<u16, String> {
-    let uri: Uri = address.parse().map_err(|error| format!("{address}: {error}"))?;
-    let host = uri.host().ok_or("the address has no host")?.to_owned();
-    let tls = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let socket = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| error.to_string())?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::post(path)
-        .header(header::HOST, uri.authority().map_or(host.as_str(), |authority| authority.as_str()))
+    let place = Place::read(address)?;
+    let request = Request::post(&place.path)
+        .header(header::HOST, &place.authority)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::USER_AGENT, concat!("gatepost/", env!("CARGO_PKG_VERSION")))
-        .body(axum::body::Body::from(Bytes::from(body.to_string())))
+        .body(axum::body::Body::from(body.to_string()))
         .map_err(|error| error.to_string())?;
-    if !tls {
-        return speak(socket, request).await;
-    }
-    let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
-    let connector = tokio_rustls::TlsConnector::from(crate::tls::verifying(&core.trust)?);
-    speak(connector.connect(name, socket).await.map_err(|error| error.to_string())?, request).await
-}
-
-async fn speak(
-    socket: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    request: Request<axum::body::Body>,
-) -> Result<u16, String> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(|error| error.to_string())?;
-    let driving = tokio::spawn(connection);
-    let answer = sender.send_request(request).await.map_err(|error| error.to_string());
-    driving.abort();
-    let code = answer?.status();
-    if code.is_success() { Ok(code.as_u16()) } else { Err(format!("it answered {code}")) }
+    let opened = http::open(core, &place, Trust::Authorities, false, &mut Contact::default()).await;
+    let (code, _) = http::say(opened.map_err(|trouble| trouble.what)?, request, 0).await?;
+    if (200..300).contains(&code) { Ok(code) } else { Err(format!("it answered {code}")) }
 }
 
 #[cfg(test)]

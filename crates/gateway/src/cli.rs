@@ -107,6 +107,11 @@ enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Other gateways that this one's Control Center shows and sets
+    Scanner {
+        #[command(subcommand)]
+        command: ScannerCommand,
+    },
     /// How this gateway looks from outside: names, reverse names, SPF, block lists, port 25, MX, certificates; with what to change
     Identity {
         /// A host name to look at before it is saved
@@ -225,6 +230,31 @@ enum AuditCommand {
     },
     /// Everything about one message or connection, in order
     Show { id: AuditId },
+}
+
+#[derive(Debug, Subcommand)]
+enum ScannerCommand {
+    /// All that are enrolled, as they were when they were asked last
+    List,
+    /// Run on the other gateway: a code by which a Control Center enrols it; it holds a new token and is printed once
+    Invite {
+        /// Name of the token
+        #[arg(long, default_value = "control-center")]
+        name: String,
+        /// full, or read-only to see and never to change
+        #[arg(long, default_value = "full")]
+        role: Role,
+    },
+    /// Enrol the gateway whose code is read from standard input
+    Enrol {
+        /// As it calls itself, if left out
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// Ask one now, stage by stage: name, connection, certificate, token, version, clock
+    Test { name: String },
+    /// Remove; that gateway goes on as it is
+    Remove { name: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -439,6 +469,7 @@ impl Cli {
             Command::Settings { command } => settings(command)?,
             Command::Send { to, from, subject, body } => Question::Send { from, to, subject, body, by: author() },
             Command::Admin { command } => admin(command)?,
+            Command::Scanner { command } => scanner(command)?,
             Command::Backup { command: BackupCommand::Create { file, records } } => {
                 let file = std::path::absolute(&file).map_err(|error| error.to_string())?;
                 Question::Backup { file, records, by: author() }
@@ -475,7 +506,7 @@ async fn ask(host: &Host, question: Question) -> Result<Value, String> {
         if let Some(answer) = door::ask(&host.socket(), &question, progress).await {
             return answer;
         }
-        if matches!(question, Question::Status | Question::FirstStart) {
+        if matches!(question, Question::Status | Question::FirstStart | Question::ScannerInvite { .. }) {
             return Err(format!("no gateway is running on {}", host.data.display()));
         }
         match run::open(host, Vec::new()) {
@@ -552,13 +583,27 @@ fn admin(command: AdminCommand) -> Result<Question, String> {
     Ok(Question::Account { by: author(), change })
 }
 
-/// A password from standard input; typed by somebody, it is not shown.
+fn scanner(command: ScannerCommand) -> Result<Question, String> {
+    Ok(match command {
+        ScannerCommand::List => Question::Scanners,
+        ScannerCommand::Invite { name, role } => Question::ScannerInvite { name, role, by: author() },
+        ScannerCommand::Enrol { name } => Question::ScannerEnrol { name, code: hidden("Code: ")?, by: author() },
+        ScannerCommand::Test { name } => Question::ScannerTest { name },
+        ScannerCommand::Remove { name } => Question::ScannerRemove { name, by: author() },
+    })
+}
+
 fn secret(name: &str) -> Result<String, String> {
+    hidden(&format!("Password for {name}: "))
+}
+
+/// A secret from standard input; typed by somebody, it is not shown.
+fn hidden(prompt: &str) -> Result<String, String> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let input = std::io::stdin();
     let before = input.is_terminal().then(|| tcgetattr(&input)).and_then(Result::ok);
     if let Some(before) = &before {
-        eprint!("Password for {name}: ");
+        eprint!("{prompt}");
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&input, OptionalActions::Now, &quiet).map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::probe::Probes;
 use crate::queue::Queue;
 use crate::resolve::{Resolver, Servers};
+use crate::scanners::Book;
 use crate::tls::{Certificates, Trust};
 use crate::verify::Verifier;
 use decide::settings::Settings;
@@ -54,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) scanner_fails: Mutex<Option<Time>>,
     pub(crate) verifier: Verifier,
     pub(crate) greylist: Greylist,
+    /// The other gateways of this Control Center.
+    pub(crate) scanners: Book,
     pub(crate) listening: Vec<SocketAddr>,
     doors: OnceLock<Vec<(Listener, SocketAddr)>>,
     /// What the gateway looks like from outside.
@@ -93,6 +96,8 @@ impl Core {
         // Without its memory it asks strangers to wait once more.
         let greylist = Greylist::open(&store, now()).unwrap_or_default();
         let accounts = Accounts::open(&store, now());
+        let (scanners, certificates) = (Book::open(&store), Certificates::default());
+        certificates.keep_in(store.folder());
         let in_force =
             RwLock::new(Arc::new(in_force(version, Arc::new(settings), &listening, loops.learned(), &resolver)));
         Arc::new(Core {
@@ -103,7 +108,7 @@ impl Core {
             ids,
             resolver,
             probes: Probes::default(),
-            certificates: Certificates::default(),
+            certificates,
             trust: Trust::default(),
             client_tls,
             queue: Queue::default(),
@@ -113,6 +118,7 @@ impl Core {
             scanner_fails: Mutex::default(),
             verifier: Verifier::default(),
             greylist,
+            scanners,
             listening,
             doors: OnceLock::new(),
             desk: Desk::default(),

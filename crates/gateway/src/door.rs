@@ -10,6 +10,7 @@ use crate::deliver;
 use crate::explain;
 use crate::outcome::Extra;
 use crate::queue::Reason;
+use crate::view::scanners;
 use decide::settings::{self, Complaint, Mode, Settings};
 use mail::{Address, AuditId, Domain, ReversePath, Time};
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,26 @@ pub(crate) enum Question {
     Backup {
         file: std::path::PathBuf,
         records: bool,
+        by: String,
+    },
+    /// The other gateways of this Control Center.
+    Scanners,
+    /// A code for the Control Center that is to enrol this one.
+    ScannerInvite {
+        name: String,
+        role: control::Role,
+        by: String,
+    },
+    ScannerEnrol {
+        name: String,
+        code: String,
+        by: String,
+    },
+    ScannerTest {
+        name: String,
+    },
+    ScannerRemove {
+        name: String,
         by: String,
     },
     /// A change of administrators or tokens.
@@ -404,12 +425,35 @@ async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSe
             accounts::administrators(core).await.map(|all| json!(all)).map_err(|problem| problem.what().to_owned())
         }
         Question::Account { by, change } => {
-            let by = control::Account { name: by, role: control::Role::Full, token: None, from: COMMAND.to_owned() };
-            let done = accounts::change(core, &by, None, change).await;
+            let done = accounts::change(core, &commander(by), None, change).await;
             done.map(|given| json!({ "secrets": given.secrets })).map_err(|problem| problem.what().to_owned())
+        }
+        Question::Scanners => Ok(json!(scanners::all(core))),
+        Question::ScannerInvite { name, role, by } => {
+            let code = scanners::invite(core, &commander(by), &name, role).await;
+            code.map(|code| json!({ "code": code })).map_err(|problem| problem.what().to_owned())
+        }
+        Question::ScannerEnrol { name, code, by } => {
+            let read = control::invitation(&code)
+                .ok_or("this is no whole code: copy all that `gatepost scanner invite` printed")?;
+            let wanted = control::Enrolment { name, ..read };
+            let done = scanners::enrol(core, &commander(by), wanted).await;
+            done.map_err(|problem| problem.what().to_owned()).and_then(scanners::told)
+        }
+        Question::ScannerTest { name } => {
+            scanners::test(core, &name).await.map_err(|problem| problem.what().to_owned()).and_then(scanners::told)
+        }
+        Question::ScannerRemove { name, by } => {
+            let done = scanners::remove(core, &commander(by), &name).await;
+            done.map(|()| json!({})).map_err(|problem| problem.what().to_owned())
         }
         Question::Send { from, to, subject, body, .. } => send(core, from, to, &subject, &body).await,
     }
+}
+
+/// Who has the gateway's own folder, and so may everything.
+fn commander(name: String) -> control::Account {
+    control::Account { name, role: control::Role::Full, token: None, on_behalf: None, from: COMMAND.to_owned() }
 }
 
 /// MTA operation, as the settings say it.

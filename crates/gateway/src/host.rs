@@ -37,7 +37,7 @@ pub(crate) struct Listen {
 pub(crate) struct Control {
     /// Pages, API, health, metrics.
     pub(crate) listen: Option<SocketAddr>,
-    /// PEM files; without them the gateway makes a certificate at each start. Count from this file's folder.
+    /// PEM files; without them the gateway makes a certificate and keeps it in the data folder. Count from this file's folder.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     /// Off loopback: without TLS all the same. Passwords then cross the network in the clear.

@@ -10,7 +10,7 @@ use crate::listen::{self, Census};
 use crate::log::Log;
 use crate::loops::{self, Guard};
 use crate::queue::{Queue, Reason};
-use crate::{identity, sweep, tls, watch, web};
+use crate::{identity, scanners, sweep, tls, watch, web};
 use decide::settings::{Settings, Tls};
 use mail::Listener;
 use std::collections::{HashMap, HashSet};
@@ -120,6 +120,7 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     tokio::spawn(watch::run(core.clone()));
     tokio::spawn(identity::run(core.clone()));
     tokio::spawn(alarms::run(core.clone()));
+    tokio::spawn(scanners::run(core.clone()));
     if let Some(file) = host.settings_file.clone() {
         tokio::spawn(follow(core.clone(), file));
     }

@@ -36,6 +36,10 @@ pub(crate) fn answer(question: &Question, answer: &Value) {
         Question::Administrators => administrators(answer),
         Question::Account { .. } if rows(&answer["secrets"]).is_empty() => println!("done"),
         Question::Account { .. } => rows(&answer["secrets"]).iter().for_each(|secret| println!("{}", text(secret))),
+        Question::Scanners => scanners(answer),
+        Question::ScannerInvite { .. } => println!("{}", text(&answer["code"])),
+        Question::ScannerEnrol { .. } | Question::ScannerTest { .. } => contact(answer),
+        Question::ScannerRemove { .. } => println!("done; remove its token on that gateway, too"),
         Question::Status => fields(answer),
         Question::Identity { .. } => identity(answer),
     }
@@ -79,6 +83,32 @@ fn administrators(all: &Value) {
             said("factor", "two steps", "password only")
         );
     }
+}
+
+fn scanners(all: &Value) {
+    for one in rows(all) {
+        let (report, trouble) = (&one["report"], &one["trouble"]);
+        let state = match (trouble["what"].as_str(), report.is_null()) {
+            (Some(what), _) => format!("unreachable: {what}"),
+            (None, true) => "not asked yet".to_owned(),
+            (None, false) => format!(
+                "{}, {} queued, settings version {}, gatepost {}",
+                text(&report["mode"]),
+                report["queued"],
+                report["settings_version"],
+                text(&report["version"])
+            ),
+        };
+        println!("{:<20} {:<35} {state}", text(&one["name"]), text(&one["url"]));
+    }
+}
+
+fn contact(contact: &Value) {
+    for went in rows(&contact["went"]) {
+        println!("{:<12} {}", text(&went["stage"]), text(&went["said"]));
+    }
+    rows(&contact["notes"]).iter().for_each(|note| println!("{:<12} {}", "note", text(note)));
+    println!("{} answers as it should", text(&contact["name"]));
 }
 
 /// The worst first; what is in order in one line each.

@@ -13,9 +13,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use std::collections::HashMap;
-use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -29,6 +31,8 @@ const KNOWN_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
     known: Mutex<HashMap<Which, Loaded>>,
+    /// Where the certificate of our own making lies from one start to the next.
+    folder: OnceLock<PathBuf>,
 }
 
 /// A file; or one of our own making, for a host name.
@@ -77,7 +81,7 @@ impl Certificates {
         }
         let config = match (certificate, key) {
             (Some(certificate), Some(key)) => from_files(certificate, key),
-            _ => self_signed(hostname),
+            _ => self.own(hostname),
         };
         match (config, before) {
             (Ok((config, key, chain)), _) => {
@@ -90,6 +94,26 @@ impl Certificates {
             (Err(_), Some(before)) => Ok(before.config),
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Keeps the certificate of our own making in this folder: who has confirmed it once shall not be asked at each start.
+    pub(crate) fn keep_in(&self, folder: &Path) {
+        let _ = self.folder.set(folder.to_owned());
+    }
+
+    fn own(&self, hostname: &str) -> Result<Made, String> {
+        let file = self.folder.get().map(|folder| folder.join(OWN_FILE));
+        let is_for_us = |made: &Made| {
+            made.2.first().and_then(|first| certificate::facts(first)).is_some_and(|facts| facts.names == [hostname])
+        };
+        let kept = file.as_ref().and_then(|file| from_files(file, file).ok()).filter(is_for_us);
+        if let Some(made) = kept {
+            return Ok(made);
+        }
+        let (made, pem) = self_signed(hostname)?;
+        // Not kept, it is good until the next start.
+        let _ = file.map(|file| keep(&file, &pem));
+        Ok(made)
     }
 
     /// The key of the certificate that a listener shows; empty if it has shown none yet.
@@ -134,12 +158,26 @@ fn from_files(certificate: &PathBuf, key: &PathBuf) -> Result<Made, String> {
     config(chain, key)
 }
 
-/// Good enough for opportunistic TLS, which verifies nothing; made anew at each start.
-fn self_signed(hostname: &str) -> Result<Made, String> {
+/// Certificate and key of our own making, in the data folder.
+const OWN_FILE: &str = "own-certificate.pem";
+
+/// Good enough for opportunistic TLS, which verifies nothing, and for who compares its fingerprint; and the same in PEM.
+fn self_signed(hostname: &str) -> Result<(Made, String), String> {
     let made = rcgen::generate_simple_self_signed([hostname.to_owned()])
         .map_err(|error| format!("cannot make a certificate for {hostname}: {error}"))?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    config(vec![made.cert.der().clone()], key.into())
+    let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+    Ok((config(vec![made.cert.der().clone()], key.into())?, pem))
+}
+
+/// Nobody else reads it, and a crash leaves the old one or the new one.
+fn keep(file: &Path, pem: &str) -> io::Result<()> {
+    let work = file.with_extension("tmp");
+    let _ = std::fs::remove_file(&work);
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&work)?;
+    out.write_all(pem.as_bytes())?;
+    out.sync_all()?;
+    std::fs::rename(work, file)
 }
 
 fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Made, String> {
@@ -336,16 +374,6 @@ pub(crate) fn client() -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-/// TLS that believes only this machine's authorities.
-pub(crate) fn verifying(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(trust.roots(None))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -415,6 +443,28 @@ mod tests {
         std::fs::write(folder.path().join("cert.pem"), "no certificate").unwrap();
         let third = certificates.server(&settings.inbound, "gw.test").unwrap();
         assert!(Arc::ptr_eq(&second, &third));
+    }
+
+    #[test]
+    fn a_certificate_of_our_own_making_is_the_same_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = |hostname: &str| {
+            let certificates = Certificates::default();
+            certificates.keep_in(folder.path());
+            certificates.of(&None, &None, hostname).unwrap();
+            certificates.chain(&None, hostname)[0].to_vec()
+        };
+        let first = shown("one.test");
+        assert_eq!(shown("one.test"), first);
+        let other = shown("two.test");
+        assert_ne!(other, first, "the name is in it");
+        assert_eq!(shown("two.test"), other);
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(folder.path().join(OWN_FILE)).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::write(folder.path().join(OWN_FILE), "torn").unwrap();
+        assert_ne!(shown("two.test"), other, "what cannot be read is made anew");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod explain;
 mod log;
 mod overview;
 mod queue;
+pub(crate) mod scanners;
 mod settings;
 mod setup;
 mod structure;
@@ -21,7 +22,6 @@ use crate::door::{self, Question};
 use crate::sweep;
 use async_trait::async_trait;
 use control::{Account, Center, Done, Health, Order, Orders, Problem, Selected, Work};
-use decide::settings::Mode;
 use diagnose::Diagnoses;
 use serde_json::Value;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) struct View(pub(crate) Arc<Core>, Arc<Works>, Arc<Diagnoses>);
 /// What the router stands on.
 pub(crate) fn center(core: &Arc<Core>) -> Center {
     let view = Arc::new(View(core.clone(), Arc::default(), Arc::default()));
-    Center { reader: view.clone(), orders: view.clone(), accounts: view }
+    Center { reader: view.clone(), orders: view.clone(), accounts: view.clone(), scanners: view }
 }
 
 impl control::StatusReader for View {
@@ -51,7 +51,7 @@ impl control::StatusReader for View {
         let (usage, in_force) = (self.0.store.usage(), self.0.in_force());
         let mode = in_force.settings.mode;
         Health {
-            accepting: mode != Mode::Drain && !self.0.is_stopping() && self.0.store.room().is_ok(),
+            accepting: crate::scanners::is_accepting(&self.0),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: in_force.hostname.to_string(),
             mode: door::mode(mode).to_owned(),

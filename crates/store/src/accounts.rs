@@ -49,6 +49,7 @@ pub(crate) const STEPS: &[&str] = &[
         until_ms INTEGER NOT NULL         -- nothing is tried before
     ) STRICT, WITHOUT ROWID;
 ",
+    crate::scanners::STEP,
 ];
 
 /// Nobody has so many administrators; a mistake in a script may make them.
@@ -348,7 +349,7 @@ impl Accounts {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
         work(&self.db.lock().unwrap_or_else(PoisonError::into_inner)).map_err(io_error)
     }
 }
@@ -375,11 +376,11 @@ fn write(db: &mut Connection, before: &[Administrator], after: &[Administrator])
     transaction.commit()
 }
 
-fn text<T: Serialize>(value: &T) -> String {
+pub(crate) fn text<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("text, numbers and lists are JSON")
 }
 
-fn json<T: for<'a> Deserialize<'a>>(row: &Row<'_>) -> rusqlite::Result<T> {
+pub(crate) fn json<T: for<'a> Deserialize<'a>>(row: &Row<'_>) -> rusqlite::Result<T> {
     let text: String = row.get(0)?;
     let wrong = |error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error));
     serde_json::from_str(&text).map_err(wrong)

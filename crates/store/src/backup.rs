@@ -71,13 +71,15 @@ pub fn create(folder: &Path, file: &Path, with_records: bool, version: &str, now
 }
 
 /// A copy of one moment, without browsers' sessions: those who were signed in then are not signed in again by it. Nor does anybody
-/// wait for sign-ins that failed then.
+/// wait for sign-ins that failed then, nor does it open other Scanners: their tokens are given anew.
 fn copy(from: &Path, to: &Path) -> rusqlite::Result<()> {
     let db = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(std::time::Duration::from_secs(10))?;
     db.execute("VACUUM INTO ?", [to.to_string_lossy()])?;
     if from.ends_with("accounts.db") {
-        Connection::open(to)?.execute_batch("DELETE FROM session; DELETE FROM failure; VACUUM;")?;
+        Connection::open(to)?.execute_batch(
+            "DELETE FROM session; DELETE FROM failure; UPDATE scanner SET token = ''; VACUUM;",
+        )?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! - `records.db`: the audit trail, filled from the spool's outbox (see `records`); if it is lost, no mail is
 //! - `settings.db`: every version of the settings
 //! - `alarms.db`: what administrators were told of
-//! - `accounts.db`: administrators, their sessions, tokens and acts
+//! - `accounts.db`: administrators, their sessions, tokens and acts; other Scanners
 //! - `lock`: held by the one process that uses the folder
 //!
 //! Invariants:
@@ -36,6 +36,7 @@ mod page;
 mod queue;
 mod records;
 mod refused;
+mod scanners;
 mod schema;
 mod segment;
 mod settings;
@@ -57,5 +58,6 @@ pub use page::{Cursor, Page, PageOf, Sort};
 pub use queue::{Alert, Delivery, LaneDue, NewDelivery, Outcome, QueueEntry, Settle, State, Stored, Usage};
 pub use records::{AuditCursor, AuditEntry, AuditFilter, AuditPage, CauseCount, Class, Stat, Step};
 pub use refused::Refused;
+pub use scanners::Scanner;
 pub use settings::Version;
 pub use spool::Store;

@@ -5,7 +5,7 @@ use crate::part::chart::{self, Series};
 use crate::part::{self, encode, finding, live, shell, time};
 use crate::reader::{COUNTED, Causes, Health, Incident, Overview, Span};
 use crate::right::{May, rights};
-use crate::{Center, Problem};
+use crate::{Center, Problem, Report, Scanner};
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -49,11 +49,16 @@ struct Seen {
     health: Health,
     overview: Overview,
     causes: Causes,
+    /// The other Scanners as they were known last, with this one; None: there are no others.
+    scanners: Option<(Report, Vec<Scanner>)>,
 }
 
 async fn look(center: &Center, span: Span) -> Result<Seen, Problem> {
     let overview = center.reader.overview(span).await?;
-    Ok(Seen { span, health: center.reader.health(), overview, causes: center.reader.causes(INCIDENTS, None).await? })
+    let others = center.scanners.scanners();
+    let scanners = if others.is_empty() { None } else { Some((center.scanners.own().await?, others)) };
+    let causes = center.reader.causes(INCIDENTS, None).await?;
+    Ok(Seen { span, health: center.reader.health(), overview, causes, scanners })
 }
 
 async fn page(may: May<rights::Look>, State(center): State<Center>, Query(asked): Query<Asked>) -> Response {
@@ -91,14 +96,15 @@ async fn stream(may: May<rights::Look>, State(center): State<Center>, Query(aske
 }
 
 fn body(seen: &Seen) -> Markup {
-    let [alerts, figures, charts, troubles] = parts(seen).map(|(_, html)| html);
+    let [alerts, figures, scanners, charts, troubles] = parts(seen).map(|(_, html)| html);
     html! {
         div #alerts { (alerts) }
         nav.tabs aria-label="Time" { @for span in Span::ALL {
             a href=(format!("/?span={}", span.word())) aria-current=[(span == seen.span).then_some("true")] { (span.words()) }
         } }
-        div data-live=(format!("/dashboard/live?span={}", seen.span.word())) data-events="alerts figures charts troubles" #live {
+        div data-live=(format!("/dashboard/live?span={}", seen.span.word())) data-events="alerts figures scanners charts troubles" #live {
             div #figures { (figures) }
+            div #scanners { (scanners) }
             div #charts { (charts) }
             div #troubles { (troubles) }
         }
@@ -106,8 +112,24 @@ fn body(seen: &Seen) -> Markup {
 }
 
 /// The parts that change, each with the id of its place.
-fn parts(seen: &Seen) -> [(&'static str, Markup); 4] {
-    [("alerts", alerts(seen)), ("figures", figures(seen)), ("charts", charts(seen)), ("troubles", troubles(seen))]
+fn parts(seen: &Seen) -> [(&'static str, Markup); 5] {
+    [
+        ("alerts", alerts(seen)),
+        ("figures", figures(seen)),
+        ("scanners", scanners(seen)),
+        ("charts", charts(seen)),
+        ("troubles", troubles(seen)),
+    ]
+}
+
+/// All Scanners; of one alone the cards say everything.
+fn scanners(seen: &Seen) -> Markup {
+    html! {
+        @if let Some((own, others)) = &seen.scanners {
+            h2 { a href="/scanners" { "Scanners" } }
+            (super::scanners::table(own, others, seen.overview.at))
+        }
+    }
 }
 
 fn alerts(seen: &Seen) -> Markup {
@@ -150,7 +172,7 @@ fn figures(seen: &Seen) -> Markup {
                     @if let Some(oldest) = &overview.oldest { "; oldest " a href=(format!("/message/{}", encode(&oldest.id))) { (time::ago(oldest.received, overview.at)) } } } }
             div.card { h2 { "Disk" } p.big { (part::bytes(health.disk_free)) } p.quiet { "free; " (part::bytes(health.disk_reserve)) " kept in reserve" } }
             div.card { h2 { "Scanner" } p { strong { (health.hostname) } } p { (shell::badge(state.0, state.1)) " " (health.mode) } p.quiet { "version " (health.version) ", " a href="/settings" { "settings version " (health.settings_version) } }
-                @for scanner in overview.scanners.iter().filter(|scanner| scanner.version.is_empty()) { p.quiet { (scanner.name) ": " (scanner.state) } } }
+                @for scanner in overview.scanners.iter().filter(|scanner| scanner.state.starts_with("not enrolled")) { p.quiet { (scanner.name) ": " a href="/scanners" { (scanner.state) } } } }
             div.card { h2 { "Identity" } @match &overview.identity {
                 Some(identity) => { p { (shell::badge(if identity.is_well { "good" } else { "bad" }, if identity.is_well { "well" } else { "not well" })) } p.quiet { a href="/identity" { (identity.words) } } }
                 None => p.quiet { a href="/identity" { "not checked yet" } }
@@ -252,6 +274,19 @@ mod tests {
         let (_, page) = get("Full", "/?span=nonsense").await;
         assert!(page.contains("As of ") && page.contains("the last 24 hours"), "{page}");
         assert!(page.contains("data-live=\"/dashboard/live?span=day\""), "{page}");
+    }
+
+    #[tokio::test]
+    async fn all_scanners_stand_on_the_dashboard_and_a_silent_one_with_its_reason() {
+        let (_, page) = get("ReadOnly", "/").await;
+        for part in [
+            "<a href=\"/scanner/mx2\">",
+            "https://mx2.example.test:8025/identity",
+            "unreachable",
+            "192.0.2.3:8025: refused",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
     }
 
     #[tokio::test]

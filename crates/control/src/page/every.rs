@@ -67,6 +67,12 @@ async fn asked(world: &Arc<World>, who: &str, method: &Method, path: &str, json:
     (code.as_u16(), text)
 }
 
+/// Nothing was ordered, nothing changed, here or on another Scanner.
+fn untouched(world: &World) {
+    assert!(world.orders.lock().unwrap().is_empty() && world.changes.lock().unwrap().is_empty());
+    assert!(world.enrolled.lock().unwrap().is_empty() && world.calls.lock().unwrap().is_empty());
+}
+
 const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 #[tokio::test]
@@ -81,7 +87,7 @@ async fn without_a_session_nothing_answers_that_is_not_meant_for_everybody() {
             }
         }
     }
-    assert!(world.orders.lock().unwrap().is_empty() && world.changes.lock().unwrap().is_empty());
+    untouched(&world);
 }
 
 #[tokio::test]
@@ -98,7 +104,7 @@ async fn the_help_desk_and_readers_can_change_nothing() {
             }
             asked(&world, who, &Method::GET, path, false).await;
         }
-        assert!(world.orders.lock().unwrap().is_empty() && world.changes.lock().unwrap().is_empty());
+        untouched(&world);
     }
 }
 
@@ -108,7 +114,7 @@ async fn no_question_by_get_changes_anything() {
     for path in paths() {
         asked(&world, "Full", &Method::GET, &path, false).await;
     }
-    assert!(world.orders.lock().unwrap().is_empty() && world.changes.lock().unwrap().is_empty());
+    untouched(&world);
 }
 
 /// The policy forbids them, and a browser would leave them out without a word.

@@ -27,6 +27,7 @@ const MENU: &[(&str, &[Entry])] = &[
     ]),
     ("Administration", &[
         ("/configuration", "Configuration", Right::Look),
+        ("/scanners", "Scanners", Right::Look),
         ("/identity", "Identity check", Right::Look),
         ("/settings", "Settings versions", Right::Look),
         ("/certificates", "Certificates", Right::Look),
@@ -139,6 +140,7 @@ mod tests {
             name: "<script>alert(1)</script>".to_owned(),
             role: Role::Full,
             token: None,
+            on_behalf: None,
             from: String::new(),
         };
         let Html(text) = page(&account, "/", "\"><img onerror=x>", html! { (notice("bad", "<b>")) });

@@ -45,7 +45,7 @@ pub struct Overview {
     pub causes: Vec<CauseTotal>,
     /// The message that has been in the queue longest.
     pub oldest: Option<Oldest>,
-    /// The Scanners of this gateway; only this one says how it is.
+    /// The Scanners of this gateway, as far as they are enrolled or named in its settings; `/api/v1/scanners` says more.
     pub scanners: Vec<ScannerState>,
     /// The last identity check.
     pub identity: Option<IdentityState>,
@@ -91,7 +91,7 @@ pub struct Oldest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ScannerState {
     pub name: String,
-    /// Empty: another one, which is not asked.
+    /// Empty: not known.
     pub version: String,
     pub state: String,
 }

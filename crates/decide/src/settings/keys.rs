@@ -35,7 +35,7 @@ fn syntax(walk: &Walk<'_>, error: &toml::de::Error) -> Complaint {
     }
 }
 
-fn records(settings: &Settings) -> Vec<Record> {
+pub(super) fn records(settings: &Settings) -> Vec<Record> {
     walk(settings, Wanted::All).records
 }
 

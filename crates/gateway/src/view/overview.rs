@@ -56,15 +56,31 @@ fn overview(core: &Core, span: Span) -> io::Result<Overview> {
     let other = |name: &dyn std::fmt::Display| ScannerState {
         name: name.to_string(),
         version: String::new(),
-        state: "another Scanner; see its own Control Center".to_owned(),
+        state: "not enrolled here: enrol it under Administration, Scanners, to see how it is".to_owned(),
     };
+    let enrolled = super::scanners::all(core);
+    let is_enrolled = |name: &str| {
+        enrolled
+            .iter()
+            .any(|known| known.name == name || known.report.as_ref().is_some_and(|report| report.name == name))
+    };
+    let known = enrolled.iter().map(|scanner| ScannerState {
+        name: scanner.name.clone(),
+        version: scanner.report.as_ref().map(|report| report.version.clone()).unwrap_or_default(),
+        state: match (&scanner.trouble, &scanner.report) {
+            (Some(trouble), _) => format!("unreachable: {}", trouble.what),
+            (None, Some(report)) => report.mode.clone(),
+            (None, None) => "not asked yet".to_owned(),
+        },
+    });
     overview.scanners = std::iter::once(own)
+        .chain(known)
         .chain(
             in_force
                 .settings
                 .scanners
                 .iter()
-                .filter(|scanner| scanner.name != in_force.hostname)
+                .filter(|scanner| scanner.name != in_force.hostname && !is_enrolled(&scanner.name.to_string()))
                 .map(|scanner| other(&scanner.name)),
         )
         .collect();

@@ -122,6 +122,17 @@ impl Gateway {
         (output.status.code().unwrap_or(-1), text)
     }
 
+    /// The same with something to read on standard input.
+    pub(crate) fn run_with(&self, args: &[&str], input: &str) -> (i32, String) {
+        let piped =
+            |command: &mut Command| command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = piped(&mut self.command(args)).unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{input}\n").as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
+    }
+
     /// `queue list --json`.
     pub(crate) fn queue(&self) -> Vec<serde_json::Value> {
         let (code, text) = self.run(&["queue", "list", "--json"]);

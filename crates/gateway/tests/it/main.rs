@@ -18,6 +18,7 @@ mod pages;
 mod resolve;
 mod returns;
 mod scan;
+mod scanners;
 mod spf;
 mod tls;
 mod trail;

@@ -1,0 +1,142 @@
+//! Several real gateways under one Control Center: enrolled, seen, silent, refused.
+
+use crate::accounts::{first, get, post};
+use crate::gateway::{Gateway, free};
+
+async fn named(name: &str) -> Gateway {
+    Gateway::start(&format!("hostname = \"{name}.corp.test\"\n")).await
+}
+
+/// The code by which a gateway is enrolled.
+fn invite(gateway: &Gateway) -> String {
+    let (code, text) = gateway.run(&["scanner", "invite"]);
+    assert_eq!(code, 0, "{text}");
+    text.trim().to_owned()
+}
+
+fn enrol(center: &Gateway, code: &str, name: &str) -> (i32, String) {
+    center.run_with(&["scanner", "enrol", "--name", name], code)
+}
+
+fn holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scanner_is_enrolled_seen_and_when_it_falls_silent_it_is_said_why() {
+    let (center, mut other) = (named("gw1").await, named("gw2").await);
+    let ann = first(&center).await;
+    let (code, text) = enrol(&center, &invite(&other), "");
+    assert_eq!(code, 0, "{text}");
+    holds(&text, &["gw2.corp.test, gatepost", "gw2.corp.test answers as it should"]);
+    let asked = center.run(&["scanner", "test", "gw2.corp.test"]);
+    assert_eq!(asked.0, 0, "{}", asked.1);
+    let page = get(&center, "/", &ann).await;
+    holds(&page, &["/scanner/gw2.corp.test", "accepts mail", "the same as here"]);
+    assert!(!page.contains("unreachable"), "{page}");
+
+    other.kill();
+    let (code, text) = center.run(&["scanner", "test", "gw2.corp.test"]);
+    assert_eq!(code, 1, "{text}");
+    holds(&text, &["connection: ", "refused", "Is the gateway running there"]);
+    let page = get(&center, "/", &ann).await;
+    holds(&page, &["HTTP/1.1 200", "unreachable", "connection: ", "Is the gateway running there"]);
+    holds(&center.run(&["scanner", "list"]).1, &["gw2.corp.test", "unreachable: "]);
+
+    other.launch().await;
+    assert_eq!(center.run(&["scanner", "test", "gw2.corp.test"]).0, 0);
+    assert!(!get(&center, "/", &ann).await.contains("unreachable"));
+    center.wait_log(|log| log.contains("status: silent") && log.contains("status: answers")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_other_scanner_is_refused_and_nothing_is_kept() {
+    let (center, other) = (named("gw1").await, named("gw2").await);
+    let ann = first(&center).await;
+    let good = invite(&other);
+    let (code, text) = enrol(&center, &good.replace("token=gp_", "token=gp_0"), "");
+    assert!(code == 1 && text.contains("token: it does not know the token"), "{text}");
+    let (code, text) = enrol(&center, &invite(&center), "");
+    assert!(code == 1 && text.contains("that is this gateway itself, gw1.corp.test"), "{text}");
+    let (code, text) = enrol(&center, &good.replace("http://", "https://"), "");
+    assert!(code == 1 && text.contains("certificate: ") && text.contains("does not speak TLS"), "{text}");
+    let peer = format!("http://{}/#token=gp_x", center.inbound);
+    let (code, text) = enrol(&center, &peer, "");
+    assert!(code == 1 && text.contains("answer: it does not answer as HTTP"), "{text}");
+    let (code, token) = other.run(&["admin", "token", "desk", "--role", "help-desk"]);
+    assert_eq!(code, 0);
+    let url = good.split("/#").next().unwrap();
+    let (code, text) = enrol(&center, &format!("{url}/#token={}", token.trim()), "");
+    assert!(code == 1 && text.contains("token: the token may not see how it is (403)"), "{text}");
+    assert_eq!(center.run(&["scanner", "list"]).1, "");
+
+    assert_eq!(enrol(&center, &good, "mx2").0, 0);
+    assert_eq!(center.run(&["scanner", "test", "mx2"]).0, 0);
+    let (code, text) = enrol(&center, &good, "mx3");
+    assert!(code == 1 && text.contains("which is enrolled already as mx2"), "{text}");
+    let token = good.split("token=").nth(1).unwrap();
+    for path in ["/scanners", "/scanner/mx2", "/api/v1/scanners", "/api/v1/acts"] {
+        let page = get(&center, path, &ann).await;
+        assert!(page.starts_with("HTTP/1.1 200") && !page.contains(token), "{path}: {page}");
+    }
+    let log = std::fs::read_to_string(center.path("data/events.json")).unwrap();
+    assert!(!log.contains(token));
+    // A backup opens no other gateway.
+    assert_eq!(center.run(&["backup", "create", "x.tar"]).0, 0);
+    let backup = std::fs::read(center.path("x.tar")).unwrap();
+    let found = |what: &str| backup.windows(what.len()).any(|part| part == what.as_bytes());
+    assert!(found("mx2") && !found(token));
+}
+
+/// A gateway whose Control Center speaks TLS, with a certificate that it made itself; and a code that leads there.
+async fn with_tls(name: &str) -> (Gateway, String) {
+    let mut gateway = named(name).await;
+    gateway.terminate();
+    assert!(gateway.ended().await);
+    let port = free("127.0.0.1").port();
+    let file = gateway.path("gatepost.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, _) = text.split_once("[control]").unwrap();
+    std::fs::write(&file, format!("{before}[control]\nlisten = \"0.0.0.0:{port}\"\n")).unwrap();
+    gateway.launch().await;
+    let code = invite(&gateway);
+    assert!(code.starts_with(&format!("https://{name}.corp.test:{port}/#sha256=")), "{code}");
+    (gateway, code.replace(&format!("{name}.corp.test"), "127.0.0.1"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_pinned_and_another_one_gets_no_token() {
+    let center = named("gw1").await;
+    let ann = first(&center).await;
+    let (mut other, good) = with_tls("gw2").await;
+    let pin = good.split("sha256=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let (code, text) = enrol(&center, &good.replace(&pin, &"ab".repeat(32)), "");
+    assert!(code == 1 && text.contains("certificate: it shows another certificate") && text.contains(&pin), "{text}");
+    let (code, text) = enrol(&center, &good.replace(&format!("sha256={pin}&"), ""), "");
+    assert!(code == 1 && text.contains("certificate: the certificate is not believed"), "{text}");
+    let url = good.split("/#").next().unwrap().to_owned();
+    let form = format!("name=mx2&url={}", url.replace(':', "%3A"));
+    let page = post(&center, "/scanners/look", &ann, &form).await;
+    holds(&page, &["HTTP/1.1 200", "Compare this SHA-256", &pin]);
+    let (code, text) = enrol(&center, &good, "mx2");
+    assert_eq!(code, 0, "{text}");
+
+    // Its certificate is the same after a restart; when it is another one, that is said, and confirmed.
+    other.kill();
+    other.launch().await;
+    assert_eq!(center.run(&["scanner", "test", "mx2"]).0, 0);
+    other.kill();
+    std::fs::remove_file(other.path("data/own-certificate.pem")).unwrap();
+    other.launch().await;
+    let page = post(&center, "/scanner/mx2", &ann, "act=test").await;
+    holds(&page, &["it shows another certificate", "Confirm this certificate"]);
+    let shown = page.split("name=\"fingerprint\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_ne!(shown, pin);
+    let page = post(&center, "/scanner/mx2", &ann, &format!("act=certificate&fingerprint={shown}")).await;
+    holds(&page, &["HTTP/1.1 200", "Changed."]);
+    assert_eq!(center.run(&["scanner", "test", "mx2"]).0, 0);
+    assert_eq!(center.run(&["scanner", "remove", "mx2"]).0, 0);
+    assert_eq!(center.run(&["scanner", "list"]).1, "");
+}
