@@ -295,7 +295,7 @@ pub(crate) fn own(core: &Core) -> std::io::Result<Report> {
         queued: usage.queued,
         held: usage.held,
         oldest: oldest.map(|entry| entry.received),
-        incidents: core.store.incidents(INCIDENTS_MAX)?.len() as u64,
+        incidents: core.store.incidents(INCIDENTS_MAX, None)?.len() as u64,
         identity_problems: core.desk.last().map(|_| core.desk.problems() as u64),
         disk_free: usage.disk_free,
         disk_reserve: usage.disk_reserve,

@@ -131,8 +131,9 @@ async fn one(
 }
 
 /// The route, once DNS has said it.
-async fn live(_: May<rights::Look>, State(center): State<Center>, Path(domain): Path<String>) -> Response {
+async fn live(may: May<rights::Look>, State(center): State<Center>, Path(domain): Path<String>) -> Response {
     let (news, events) = channel(2);
+    let asked = center.clone();
     tokio::spawn(async move {
         let now = center.reader.now();
         let Ok(found) = center.reader.destination(&domain, DNS_WAIT).await else { return };
@@ -144,7 +145,7 @@ async fn live(_: May<rights::Look>, State(center): State<Center>, Path(domain): 
         // A browser whose stream ends asks again at once, and there is nothing more to say.
         let _ = tokio::time::timeout(LIFE, news.closed()).await;
     });
-    live::events(events)
+    live::events(may, &asked, events)
 }
 
 fn verdict(found: &Destination) -> Markup {
