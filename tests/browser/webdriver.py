@@ -1,7 +1,8 @@
 """A browser by WebDriver (W3C) over plain HTTP: chromedriver as a process of this test, no library needed."""
-import base64, json, shutil, subprocess, tempfile, time, urllib.error, urllib.request
+import base64, http.client, json, shutil, subprocess, tempfile, time
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+TAB, ENTER, SPACE, ESCAPE, SHIFT = "\ue004", "\ue007", " ", "\ue00c", "\ue008"
 
 
 class Failed(Exception):
@@ -14,7 +15,7 @@ def wait(condition, what, seconds=20):
     while not (found := condition()):
         if time.monotonic() > end:
             raise Failed(f"{what() if callable(what) else what}: not within {seconds} s")
-        time.sleep(0.05)
+        time.sleep(0.02)
     return found
 
 
@@ -25,7 +26,8 @@ class Browser:
         self.profile = tempfile.mkdtemp(prefix="gatepost-browser-")
         self.driver = subprocess.Popen(["chromedriver", f"--port={port}", "--log-level=OFF"], stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        self.base, self.session = f"http://127.0.0.1:{port}", None
+        # One connection for all: a new one for each question costs more than the answer.
+        self.line, self.session = http.client.HTTPConnection("127.0.0.1", port, timeout=60), None
         wait(self.is_ready, "chromedriver answers")
         options = {"binary": "/usr/bin/chromium", "args": [
             "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run",
@@ -38,18 +40,20 @@ class Browser:
     def is_ready(self):
         try:
             return self.ask("GET", "/status")["ready"]
-        except (OSError, Failed):
+        except (OSError, http.client.HTTPException, Failed):
             return False
 
     def ask(self, method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            value = json.load(error)["value"]
-            raise Failed(f"{value.get('error')}: {value.get('message', '').splitlines()[0]}") from None
+            self.line.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+            answer = self.line.getresponse()
+            code, value = answer.status, json.loads(answer.read())["value"]
+        except (OSError, http.client.HTTPException):
+            self.line.close()
+            raise
+        if code >= 400:
+            raise Failed(f"{value.get('error')}: {value.get('message', '').splitlines()[0]}")
+        return value
 
     def do(self, method, path, body=None):
         return self.ask(method, f"/session/{self.session}{path}", body)
@@ -70,7 +74,8 @@ class Browser:
         return self.do("POST", "/execute/async", {"script": script, "args": list(arguments)})
 
     def text(self):
-        return self.js("return document.body.innerText")
+        """What the page says, without the menu."""
+        return self.js("return (document.querySelector('main') || document.body).innerText")
 
     def find(self, css):
         return self.do("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
@@ -83,12 +88,43 @@ class Browser:
         self.do("POST", f"/element/{element}/clear", {})
         self.do("POST", f"/element/{element}/value", {"text": text})
 
-    def press(self, key):
-        self.do("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": [
-            {"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]}]})
+    def press(self, *keys):
+        """The keys one after another; a tuple of keys at once."""
+        strokes = []
+        for key in keys:
+            chord = key if isinstance(key, tuple) else (key,)
+            strokes += [{"type": "keyDown", "value": one} for one in chord] + [{"type": "keyUp", "value": one} for one in reversed(chord)]
+        self.do("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": strokes}]})
+
+    def press_to_go(self, key):
+        """Presses a key that leads to another page, and is there when this returns."""
+        self.js("document.documentElement.dataset.old = '1'")
+        self.press(key)
+        self.wait_for_the_next()
+
+    def tab_to(self, css, most=120):
+        """Goes on with Tab until the focus is there, as people without a mouse do; how often Tab was pressed."""
+        for count in range(most):
+            if self.js("return document.activeElement.matches(arguments[0])", css):
+                return count
+            self.press(TAB)
+            self.must_show_focus()
+        raise Failed(f"Tab does not lead to {css} on {self.url()}")
+
+    def must_show_focus(self):
+        seen = self.js("""const s = getComputedStyle(document.activeElement);
+            return [document.activeElement.outerHTML.slice(0, 80), s.outlineStyle, parseFloat(s.outlineWidth), document.activeElement === document.body]""")
+        if not seen[3] and (seen[1] == "none" or seen[2] < 2):
+            raise Failed(f"no outline on {seen[0]}")
 
     def click(self, css):
         self.press_on({ELEMENT: self.find(css)})
+
+    def has_path(self, xpath):
+        return bool(self.do("POST", "/elements", {"using": "xpath", "value": xpath}))
+
+    def click_path(self, xpath):
+        self.press_on(self.do("POST", "/element", {"using": "xpath", "value": xpath}))
 
     def button(self, words):
         """Clicks the visible button or link with these words."""
@@ -104,13 +140,17 @@ class Browser:
             return arguments[0].matches('a[href], button[type=submit], button:not([type])') && !arguments[0].closest('[data-dialog]')""", element)
         self.do("POST", f"/element/{element[ELEMENT]}/click", {})
         if leads:
-            wait(lambda: self.js("return !document.documentElement.dataset.old && document.readyState === 'complete'"), "the next page")
+            self.wait_for_the_next()
 
-    def look(self, width, dark=False, scripts=True):
-        """How the page is shown from now on."""
+    def wait_for_the_next(self):
+        wait(lambda: self.js("return !document.documentElement.dataset.old && document.readyState === 'complete'"), "the next page")
+
+    def look(self, width, dark=False, scripts=True, **media):
+        """How the page is shown from now on; `media` such as forced_colors="active"."""
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        self.cdp("Emulation.setEmulatedMedia", features=[
-            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}])
+        features = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce", "forced-colors": "none"}
+        features |= {name.replace("_", "-"): value for name, value in media.items()}
+        self.cdp("Emulation.setEmulatedMedia", media="", features=[{"name": name, "value": value} for name, value in features.items()])
         self.cdp("Emulation.setScriptExecutionDisabled", value=not scripts)
 
     def picture(self, path, whole=True):
@@ -127,8 +167,9 @@ class Browser:
         try:
             if self.session:
                 self.do("DELETE", "")
-        except (OSError, Failed):
+        except (OSError, http.client.HTTPException, Failed):
             pass
+        self.line.close()
         self.driver.terminate()
         try:
             self.driver.wait(10)

@@ -70,7 +70,8 @@ fn conditions(core: &Core, alerts: &Alerts) -> Vec<Condition> {
         for incident in core.store.incidents(INCIDENTS_MAX, None).unwrap_or_default() {
             let sentence = incident.detail["finding"]["sentence"].as_str().unwrap_or(&incident.cause).to_owned();
             let key = format!("incident {} {}", incident.cause, incident.object);
-            found.push(Condition { key, what: format!("{sentence} ({} deliveries wait)", incident.count), page: "/" });
+            let wait = if incident.count == 1 { "delivery waits" } else { "deliveries wait" };
+            found.push(Condition { key, what: format!("{sentence} ({} {wait})", incident.count), page: "/" });
         }
     }
     let usage = core.store.usage();

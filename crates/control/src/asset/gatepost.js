@@ -71,7 +71,19 @@ document.addEventListener('click', async (event) => {
   if (event.target.closest('[data-close]')) event.target.closest('dialog').close();
 });
 
+// The menu of who is signed in closes as menus do.
+document.addEventListener('click', (event) => {
+  for (const open of document.querySelectorAll('details.who[open]')) if (!open.contains(event.target)) open.open = false;
+});
+// A log is read from its end.
+for (const log of document.querySelectorAll('.log[data-live]')) log.scrollTop = log.scrollHeight;
+
 document.addEventListener('keydown', (event) => {
+  const menu = event.key === 'Escape' && document.querySelector('details.who[open]');
+  if (menu) {
+    menu.open = false;
+    menu.querySelector('summary').focus();
+  }
   if (event.key === '/' && !event.target.closest('input, textarea, select')) {
     const find = document.getElementById('find');
     if (find) { event.preventDefault(); find.focus(); }

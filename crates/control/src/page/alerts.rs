@@ -50,9 +50,9 @@ async fn show(center: &Center, account: &Account, above: Markup) -> Response {
 fn body(account: &Account, alerts: &[Alert], targets: &[String], now: Time) -> Markup {
     html! {
         @if targets.is_empty() {
-            (shell::notice("warn", "Nobody is told: set alerts.mail_to or alerts.webhook in the settings."))
+            div.notice.warn role="status" { p { "Nobody is told. " a href="/smtp?tab=alerts" { "Name an address or a webhook" } " (alerts.mail_to, alerts.webhook)." } }
         } @else {
-            p { "Told: " (targets.join(", ")) ". Once when something begins, once when it is over. Whom, and of what, is set under " code { "alerts" } " in the " a href="/configuration" { "configuration" } "." }
+            p { "Told: " (targets.join(", ")) ". Once when something begins, once when it is over. Whom, and of what, is set under " code { "alerts" } " in the " a href="/smtp?tab=alerts" { "settings" } "." }
         }
         @if account.role.may(Right::Operate) {
             form method="post" action="/alerts/test" { button type="submit" { "Send a test alert" } }

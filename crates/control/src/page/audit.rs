@@ -296,14 +296,14 @@ fn nothing(asked: &Asked, sees_all: bool, days: u64) -> Markup {
 
 fn table(rows: &[AuditRow], now: Time) -> Markup {
     html! {
-        div.scroll { table.audit {
+        div.scroll { table.audit.rows {
             thead { tr { th { "Time (UTC)" } th { "From and to" } th { "Subject" } th { "What became of it" } th { "Audit ID" } } }
             tbody { @for row in rows { tr {
                 td { (time::exact(row.at)) br; span.quiet { (time::ago(row.at, now)) } }
-                td.break { @if row.sender.is_empty() || row.sender == "<>" { span.quiet { @if row.recipients.is_empty() { (row.client) } @else { "<>" } } } @else { (row.sender) }
+                td.break.wide { @if row.sender.is_empty() || row.sender == "<>" { span.quiet { @if row.recipients.is_empty() { (row.client) } @else { "<>" } } } @else { (row.sender) }
                     @if let Some(first) = row.recipients.first() { br; "→ " (first) @if row.recipients.len() > 1 { " and " (row.recipients.len() - 1) " more" } } }
                 td.break { (row.subject) }
-                td.break { (badges(row)) " " (row.status)
+                td.break.wide { (badges(row)) " " (row.status)
                     @if !row.trouble.is_empty() && row.trouble != row.status { p.quiet { "before: " (row.trouble) } }
                     @if !row.finding.is_empty() { p { span.cause-line.(if is_well(row) { "info" } else { "bad" }) { (row.finding) } } } }
                 th scope="row" { a href=(format!("/message/{}", encode(&row.id))) { code { (row.id) } } }

@@ -133,8 +133,8 @@ fn preview_page(asked: &Asked<'_>, found: &Preview, code: StatusCode) -> Respons
     let body = html! {
         p.lead { "Nothing is changed yet. This is what would change in version " (found.now.version) ", which is in force:" }
         (collisions(found, &asked.wish))
-        (asked.besides)
         (setting::changes(&found.changes))
+        (asked.besides)
         @if !found.checked.notes.is_empty() {
             details { summary { "Worth knowing (" (found.checked.notes.len()) ")" } ul { @for note in &found.checked.notes { li { (note.to_string()) } } } }
         }

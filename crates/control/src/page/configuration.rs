@@ -60,7 +60,7 @@ fn keys(document: &Document, tab: &str) -> Vec<Key> {
 /// Where one is, and the way back up.
 fn way(document: &Document, steps: &[(&str, &str)]) -> Markup {
     let host = format!("/configuration/{}", encode(&document.hostname));
-    html! { nav.way aria-label="Breadcrumb" { ol {
+    html! { nav.crumbs aria-label="Breadcrumb" { ol {
         li { a href="/configuration" { "Configuration" } }
         li { a href=(host) { (document.hostname) } }
         @for (path, words) in steps { li { a href=(format!("{host}{path}")) { (words) } } }

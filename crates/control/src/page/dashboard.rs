@@ -105,8 +105,8 @@ fn body(seen: &Seen) -> Markup {
         div data-live=(format!("/dashboard/live?span={}", seen.span.word())) data-events="alerts figures scanners charts troubles" #live {
             div #figures { (figures) }
             div #scanners { (scanners) }
-            div #charts { (charts) }
             div #troubles { (troubles) }
+            div #charts { (charts) }
         }
     }
 }
@@ -135,8 +135,14 @@ fn scanners(seen: &Seen) -> Markup {
 fn alerts(seen: &Seen) -> Markup {
     let alerts = &seen.health.alerts;
     html! {
-        @for alert in alerts.iter().take(ALERTS) { (shell::notice("bad", alert)) }
-        @if alerts.len() > ALERTS { p { a href="/alerts" { (alerts.len() - ALERTS) " more alerts" } } }
+        @if !alerts.is_empty() {
+            div.notice.bad role="alert" {
+                ul { @for alert in alerts.iter().take(ALERTS) { li {
+                    @match alert.strip_prefix("identity: ") { Some(what) => { (what) " " a href="/identity" { "What to publish" } } None => (alert) }
+                } } }
+                @if alerts.len() > ALERTS { p { a href="/alerts" { "All " (alerts.len()) } } }
+            }
+        }
     }
 }
 
@@ -186,8 +192,10 @@ type Layer = (usize, &'static str, &'static str);
 
 fn charts(seen: &Seen) -> Markup {
     html! {
-        (chart_of(seen, "What came", &[(0, "taken in", "s1"), (1, "refused", "bad")]))
-        (chart_of(seen, "What went", &[(2, "delivered", "good"), (3, "put off", "warn"), (4, "returned", "bad")]))
+        div.charts {
+            (chart_of(seen, "What came", &[(0, "taken in", "s1"), (1, "refused", "bad")]))
+            (chart_of(seen, "What went", &[(2, "delivered", "good"), (3, "put off", "warn"), (4, "returned", "bad")]))
+        }
     }
 }
 
@@ -225,7 +233,7 @@ fn troubles(seen: &Seen) -> Markup {
         @for incident in open.iter() {
             div.card.incident {
                 p { (finding::line(&incident.finding)) }
-                p.quiet { a href=(super::queue::messages_of(incident)) { (part::count(incident.count)) " deliveries" }
+                p.quiet { a href=(super::queue::messages_of(incident)) { (part::count(incident.count)) " " (super::queue::deliveries(incident.count)) }
                     @if !incident.domains.is_empty() { " for " (incident.domains.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ")) @if incident.domains.len() > 3 { " and others" } }
                     @if let Some(since) = incident.since { ", since " (time::ago(since, overview.at)) }
                     @if let Some(expiry) = incident.first_expiry { "; the first expires " (time::ago(expiry, overview.at)) } }

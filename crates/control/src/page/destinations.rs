@@ -87,7 +87,7 @@ fn row(row: &DestinationRow, now: Time) -> Markup {
             td.number { @if let (Some(domain), 1) = (first, row.domain_count) { a href=(format!("/queue?by=message&domain={}", part::encode(domain))) { (part::count(row.waiting)) } } @else { (part::count(row.waiting)) } }
             td.number { (row.in_flight) }
             td.number { (row.connections) }
-            td.break { (health(row.down.as_ref(), row.failures, now)) }
+            td.break { @if row.tried > 0 && row.delivered == 0 && row.down.is_none() && row.failures == 0 { (shell::badge("warn", "takes none")) } @else { (health(row.down.as_ref(), row.failures, now)) } }
             td.number { @if row.tried > 0 { (row.delivered) " of " (row.tried) } @else { span.quiet { "–" } } }
             td.number { (spread(row.connect)) }
         }

@@ -125,9 +125,8 @@ fn steps(steps: &[Step], start: Time) -> Markup {
         @for step in steps {
             li class=(step.stage.to_lowercase()) {
                 span.when { "+" (step.at.since(start).as_millis()) " ms" } " "
-                (shell::badge(if step.stage == "experiment" { "info" } else { "plain" }, &step.stage)) " "
-                @if !step.host.is_empty() { span.quiet { (step.host) } " " }
-                code { (step.text) }
+                span { (shell::badge(if step.stage == "experiment" { "info" } else { "plain" }, &step.stage)) } " "
+                span { @if !step.host.is_empty() { span.quiet { (step.host) } " " } code { (step.text) } }
             }
         }
     }

@@ -85,8 +85,10 @@ fn show(account: &Account, center: &Center, looks: Option<Looks>, name: &str) ->
 fn lines(lines: &[Line]) -> Markup {
     let mut sorted: Vec<&Line> = lines.iter().collect();
     sorted.sort_by_key(|line| std::cmp::Reverse(line.state));
+    let (fine, other): (Vec<&Line>, Vec<&Line>) =
+        sorted.into_iter().partition(|line| line.state == Standing::Ok && line.fix.is_empty());
     html! {
-        @for (place, line) in sorted.iter().enumerate() {
+        @for (place, line) in other.iter().enumerate() {
             @let (kind, word) = words(line.state);
             section class=(format!("finding {kind}")) {
                 p.sentence { (line.sentence) }
@@ -94,8 +96,10 @@ fn lines(lines: &[Line]) -> Markup {
                 @if !line.fix.is_empty() {
                     h3 { "What to do" }
                     @for (step, fix) in line.fix.iter().enumerate() {
-                        pre #(format!("fix-{place}-{step}")) { (fix) }
-                        p { button type="button" data-copy=(format!("#fix-{place}-{step}")) { "Copy" } }
+                        div.fix {
+                            p #(format!("fix-{place}-{step}")) { (with_code(fix)) }
+                            button type="button" data-copy=(format!("#fix-{place}-{step}")) { "Copy" }
+                        }
                     }
                 }
                 @if !line.evidence.is_empty() {
@@ -103,7 +107,19 @@ fn lines(lines: &[Line]) -> Markup {
                 }
             }
         }
+        @if !fine.is_empty() {
+            h2 { "In order" }
+            ul.in-order { @for line in &fine { li {
+                (shell::badge("good", "ok")) " " (line.sentence)
+                @if !line.evidence.is_empty() { details { summary { "Evidence" } ul.evidence { @for fact in &line.evidence { li { code { (fact) } } } } } }
+            } } }
+        }
     }
+}
+
+/// What stands between backticks is something to type or to publish.
+fn with_code(text: &str) -> Markup {
+    html! { @for (place, piece) in text.split('`').enumerate() { @if place % 2 == 1 { code { (piece) } } @else { (piece) } } }
 }
 
 fn words(state: Standing) -> (&'static str, &'static str) {

@@ -94,8 +94,10 @@ fn filter(asked: &LogAsked) -> Markup {
                 (form::select(&[("", "any"), ("info", "info"), ("notice", "notice"), ("warning", "warning")], field("level", "Level", &asked.level)))
                 (form::text("search", Field { hint: "2026-11-25 14:00, as in the log", ..field("from", "From", &asked.from) }))
                 (form::text("search", field("until", "Until", &asked.until)))
-                button.primary type="submit" { "Show" }
-                @if *asked != LogAsked::default() { a.button href="/logs" { "Show all" } }
+                div.buttons {
+                    button.primary type="submit" { "Show" }
+                    @if *asked != LogAsked::default() { a.button href="/logs" { "Show all" } }
+                }
             }
         }
     }

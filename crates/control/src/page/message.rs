@@ -64,7 +64,7 @@ fn body(message: &Message, now: Time, sees_all: bool, operates: bool) -> Markup 
     let evidence = evidence::text(message, &steps).filter(|_| sees_all);
     html! {
         @if let Some(first) = found.first() { (finding::card(first)) }
-        @if found.len() > 1 { details { summary { (found.len() - 1) " more findings" } @for other in &found[1..] { (finding::card(other)) } } }
+        @if found.len() > 1 { details { summary { (found.len() - 1) (if found.len() == 2 { " more finding" } else { " more findings" }) } @for other in &found[1..] { (finding::card(other)) } } }
         @if found.is_empty() && !row.finding.is_empty() { p.lead { (row.finding) } }
         dl.facts {
             dt { "Status" } dd { strong { (row.status) } }
@@ -119,7 +119,22 @@ fn waiting(message: &Message, now: Time, operates: bool) -> Markup {
                 td.break { (delivery.status) }
             } } }
         } }
-        @if operates { p { a href=(format!("/queue?id={}", encode(&message.row.id))) { "Retry, hold, reroute or delete it in the message queues" } } }
+        @if operates { (orders(message)) }
+    }
+}
+
+/// What can be done with it; the same orders as in the queue, each shown before it is given.
+fn orders(message: &Message) -> Markup {
+    let held = message.waiting.iter().filter(|delivery| delivery.state == "held").count();
+    html! {
+        form.row action="/queue/orders" method="post" {
+            input type="hidden" name="scope" value="all";
+            input type="hidden" name="id" value=(message.row.id);
+            @if held < message.waiting.len() { button.primary name="order" value="retry" { "Retry now" } button name="order" value="hold" { "Hold" } }
+            @if held > 0 { button.primary name="order" value="release" { "Release" } }
+            button.danger name="order" value="delete" { "Delete" }
+            a href=(format!("/queue?id={}", encode(&message.row.id))) { "Reroute, or one recipient alone" }
+        }
     }
 }
 

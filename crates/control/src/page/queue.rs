@@ -6,7 +6,7 @@ mod messages;
 use crate::page::{Routes, problem};
 use crate::part::{self, finding, shell, time};
 use crate::right::{May, rights};
-use crate::{Account, Causes, Center, Incident, Problem, QueueSort, QueuedDomain, Selected};
+use crate::{Account, Causes, Center, Incident, Problem, QueueSort, QueuedDomain, Right, Selected};
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -155,7 +155,7 @@ async fn page(may: May<rights::Look>, State(center): State<Center>, Query(asked)
     let body = match tab {
         "domain" => domains(&center, &asked).await,
         "message" => messages::body(&may, &center, &asked).await,
-        _ => causes(&center, &asked).await,
+        _ => causes(&center, &asked, may.also(Right::Operate)).await,
     };
     match body {
         Ok(body) => shell::page(&may.account, "/queue", "Message queues", html! { (tabs(tab)) (body) }).into_response(),
@@ -173,7 +173,7 @@ fn tabs(here: &str) -> Markup {
     }
 }
 
-async fn causes(center: &Center, asked: &Asked) -> Result<Markup, Problem> {
+async fn causes(center: &Center, asked: &Asked, acts: bool) -> Result<Markup, Problem> {
     let Causes { incidents, next, open: all, explained } = read_causes(center, asked, CARDS).await?;
     let (queued, now) = (center.reader.health().queued, center.reader.now());
     let (open, past): (Vec<_>, Vec<_>) = incidents.iter().partition(|incident| incident.open);
@@ -184,14 +184,17 @@ async fn causes(center: &Center, asked: &Asked) -> Result<Markup, Problem> {
             "."
         }
         @if open.is_empty() { (shell::empty(if queued == 0 { "Nothing waits." } else { "Nothing waits for a known cause." })) }
-        @for incident in &open { (card(incident, now)) }
+        @for incident in &open { (card(incident, now, acts)) }
         p.row {
             @if !asked.after.is_empty() { a.button href="/queue?by=cause" { "First page" } }
             @if let Some(next) = &next { a.button.primary href=(format!("/queue?by=cause&after={}", part::encode(next))) { "Next page" } }
             @if next.is_some() || !asked.after.is_empty() { span.quiet { (part::count(open.len() as u64)) " of " (part::count(all)) " causes, those with the most mail first" } }
         }
         @if !past.is_empty() { h2 { "Refused or returned within a day; nothing waits" } }
-        @for incident in &past { (card(incident, now)) }
+        @for incident in &past { details.past {
+            summary { (finding::summary(&incident.finding)) " " span.quiet { (times(incident.count)) @if let Some(last) = incident.last { ", last " (time::ago(last, now)) } } }
+            (card(incident, now, false))
+        } }
     })
 }
 
@@ -207,22 +210,29 @@ pub(super) fn messages_of(incident: &Incident) -> String {
     format!("/queue?by=message&cause={}{object}", part::encode(&incident.cause))
 }
 
-/// A group of mail with one cause; it leads to its messages.
-fn card(incident: &Incident, now: Time) -> Markup {
+/// A group of mail with one cause; it leads to its messages, and to a retry of all of them.
+fn card(incident: &Incident, now: Time, acts: bool) -> Markup {
     let messages = messages_of(incident);
     html! {
         article.incident {
             p.labels {
                 @if incident.open { a.amount href=(messages) { (part::count(incident.count)) " " (deliveries(incident.count)) } }
-                @else { span.amount { (part::count(incident.count)) (if incident.count == 1 { " time" } else { " times" }) } }
-                @if !incident.domains.is_empty() { " to " @for (at, domain) in incident.domains.iter().enumerate() { @if at > 0 { ", " } a href=(format!("/destinations/{}", part::encode(domain))) { (domain) } } @if incident.domains.len() >= 10 { " and others" } }
-                @if let Some(since) = incident.since { " · " (if incident.open { "oldest" } else { "first" }) " " (time::ago(since, now)) }
-                @if let Some(last) = incident.last { " · last " (time::ago(last, now)) }
-                @if let Some(next) = incident.next_attempt { " · next attempt " (time::ago(next, now)) }
-                @if let Some(expiry) = incident.first_expiry { " · first expiry " (time::ago(expiry, now)) }
+                @else { span.amount { (times(incident.count)) } }
+                @if !incident.domains.is_empty() { span { "to " @for (at, domain) in incident.domains.iter().enumerate() { @if at > 0 { ", " } a href=(format!("/destinations/{}", part::encode(domain))) { (domain) } } @if incident.domains.len() >= 10 { " and others" } } }
+                @if let Some(since) = incident.since { span.quiet { (if incident.open { "oldest" } else { "first" }) " " (time::ago(since, now)) } }
+                @if let Some(last) = incident.last { span.quiet { "last " (time::ago(last, now)) } }
+                @if let Some(next) = incident.next_attempt { span.quiet { "next attempt " (time::ago(next, now)) } }
+                @if let Some(expiry) = incident.first_expiry { span.quiet { "first expiry " (time::ago(expiry, now)) } }
             }
-            (finding::card(&incident.finding))
+            (finding::short(&incident.finding))
             @if !incident.changed.is_empty() { details { summary { "What changed when it began" } ul { @for line in &incident.changed { li { (line) } } } } }
+            @if acts { form.row action="/queue/orders" method="post" {
+                input type="hidden" name="scope" value="all";
+                input type="hidden" name="cause" value=(incident.cause);
+                input type="hidden" name="object" value=(incident.object);
+                button name="order" value="retry" { "Retry " (if incident.count == 1 { "it" } else { "them all" }) " …" }
+                a href=(messages) { "The messages, with all orders" }
+            } }
             @if !incident.example.is_empty() { p.quiet { "For example " a href=(format!("/message/{}", incident.example)) { (incident.example) } @if !incident.recipients.is_empty() { ", to " (incident.recipients[0]) } } }
         }
     }
@@ -261,6 +271,10 @@ fn domain_row(row: &QueuedDomain, now: Time) -> Markup {
             }
         }
     }
+}
+
+fn times(count: u64) -> String {
+    format!("{} {}", part::count(count), if count == 1 { "time" } else { "times" })
 }
 
 pub(super) fn deliveries(count: u64) -> &'static str {

@@ -6,20 +6,34 @@ use maud::{Markup, html};
 
 /// The whole card.
 pub(crate) fn card(finding: &Finding) -> Markup {
+    with_evidence(finding, true)
+}
+
+/// The card for a list of many: its evidence is one click away.
+pub(crate) fn short(finding: &Finding) -> Markup {
+    with_evidence(finding, false)
+}
+
+fn with_evidence(finding: &Finding, open: bool) -> Markup {
     html! {
         section class=(format!("finding {}", kind(finding.severity))) {
             p.sentence { (finding.sentence) }
             p.labels {
                 (badge(sureness(finding.confidence), finding.confidence.name()))
-                " " (badge("plain", finding.actor.name()))
+                " " span.quiet { "to act: " strong { (finding.actor.name()) } }
                 " " span.quiet { (retry(&finding.retry)) }
                 " " a.cause href=(format!("/explain?q={}", super::encode(&finding.cause))) { (finding.cause) }
             }
             @if !finding.fix.is_empty() { h3 { "What to do" } ol { @for step in &finding.fix { li { (step) } } } }
-            @if !finding.evidence.is_empty() { details open { summary { "Evidence" } ul.evidence { @for line in &finding.evidence { li { code { (line) } } } } } }
+            @if !finding.evidence.is_empty() { details open[open] { summary { "Evidence" } ul.evidence { @for line in &finding.evidence { li { code { (line) } } } } } }
             @if !finding.disproof.is_empty() { p.quiet { "It would be wrong if: " (finding.disproof) } }
         }
     }
+}
+
+/// The sentence alone, for what unfolds to the card.
+pub(crate) fn summary(finding: &Finding) -> Markup {
+    html! { (finding.sentence) }
 }
 
 /// The sentence alone, for tables.

@@ -192,7 +192,12 @@ fn short(value: &str) -> Markup {
 pub(crate) fn fields(keys: &[Key], typed: &Typed, found: &[Complaint], may: bool) -> Markup {
     let mut sections: Vec<(&str, Vec<&Key>)> = Vec::new();
     for key in keys {
-        let name = section(key);
+        // Both have next hops: the way must stand above them.
+        let name = match key.table.as_str() {
+            "route.local" => "Mail for local domains",
+            "route.other" => "Mail for all other domains",
+            _ => section(key),
+        };
         match sections.iter_mut().find(|(section, _)| *section == name) {
             Some((_, keys)) => keys.push(key),
             None => sections.push((name, vec![key])),

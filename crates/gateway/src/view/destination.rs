@@ -92,10 +92,14 @@ fn failed(error: impl std::fmt::Display) -> Problem {
     Problem::Failed { what: error.to_string() }
 }
 
-/// `mx.example.test tls offer` as its two parts.
+/// `0 192.0.2.25:25 tls offer` as its two parts, without the preferences, which people do not write.
 fn split(name: &str) -> (String, String) {
     let (hops, tls) = name.rsplit_once(" tls ").unwrap_or((name, ""));
-    (hops.to_owned(), tls.to_owned())
+    let host = |hop: &str| match hop.split_once(' ') {
+        Some((preference, host)) if preference.bytes().all(|byte| byte.is_ascii_digit()) => host.to_owned(),
+        _ => hop.to_owned(),
+    };
+    (hops.split(", ").map(host).collect::<Vec<_>>().join(", "), tls.to_owned())
 }
 
 fn waiting(core: &Core, lane: &str) -> u64 {

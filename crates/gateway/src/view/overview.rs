@@ -87,10 +87,7 @@ fn overview(core: &Core, span: Span) -> io::Result<Overview> {
     overview.identity = core.desk.last().map(|report| {
         let found = counts(&report.lines, &[State::Problem, State::Warning]);
         let words = if found.is_empty() { "nothing found".to_owned() } else { found };
-        IdentityState {
-            is_well: core.desk.problems() == 0,
-            words: format!("{words}, looked at {}", report.time.rfc3339()),
-        }
+        IdentityState { is_well: core.desk.problems() == 0, words }
     });
     overview.behind = core.store.audit_behind();
     Ok(overview)

@@ -254,11 +254,11 @@ pub(crate) fn list_of(steps: &[Step], now: Time) -> Markup {
     html! {
         ol.way { @for step in steps {
             li class=(colour(&step.kind)) {
-                p.when { (time::exact(step.at)) " " span.quiet { (time::ago(step.at, now)) } }
+                p.when { (time::exact(step.at)) " · " span.quiet { (time::ago(step.at, now)) } }
                 p.what { strong { (step.words) } " " (shell::badge(colour(&step.kind), &step.kind)) }
                 @let facts: Vec<_> = step.lines.iter().filter_map(|line| if let Line::Fact(name, value) = line { Some((name, value)) } else { None }).collect();
                 @for finding in &step.findings { p { (finding::line(finding)) } }
-                @if !facts.is_empty() { dl.facts { @for (name, value) in &facts { dt { (name) } dd { (value) } } } }
+                @if !facts.is_empty() { dl.facts { @for (name, value) in &facts { div { dt { (name) } dd { (value) } } } } }
                 @if step.lines.len() > facts.len() {
                     details open { summary { "DNS answers and what was said" } (talk(&step.lines)) }
                 }

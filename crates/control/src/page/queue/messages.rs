@@ -36,7 +36,7 @@ pub(super) async fn body(may: &May<rights::Look>, center: &Center, asked: &Asked
     let now = center.reader.now();
     let acts = may.also(Right::Operate);
     let table = html! {
-        div.scroll { table {
+        div.scroll { table.rows {
             thead { tr {
                 @if acts { th { input type="checkbox" data-all aria-label="Tick all of this page"; } }
                 th { "Message" } th { "Why it is here" } th.number { "Attempts" } th { "Next attempt" } th { "Age" } th { "Expires" } th.number { "Size" }
@@ -98,8 +98,10 @@ fn filter(asked: &Asked) -> Markup {
                 (form::select(&[("", "any"), ("no", "queued"), ("yes", "held")], field("held", "State", &asked.held)))
                 (form::select(&[("", "any"), ("15m", "15 min"), ("1h", "1 h"), ("4h", "4 h"), ("1d", "1 day"), ("2d", "2 days"), ("4d", "4 days")], field("older", "Older than", &asked.older)))
                 (form::select(&[("", "oldest first"), ("newest", "newest first"), ("next", "next attempt first"), ("expiry", "expiring first"), ("attempts", "most attempts first"), ("largest", "largest first")], field("sort", "Order", &asked.sort)))
-                button.primary type="submit" { "Show" }
-                @if asked.is_filtered() { a.button href="/queue?by=message" { "Show all" } }
+                div.buttons {
+                    button.primary type="submit" { "Show" }
+                    @if asked.is_filtered() { a.button href="/queue?by=message" { "Show all" } }
+                }
             }
         }
     }
@@ -120,7 +122,7 @@ fn bar(asked: &Asked) -> Markup {
             div.row {
                 (form::text("text", Field { name: "why", label: "Reason", ..Field::default() }))
                 button name="order" value="hold" { "Hold" }
-                (form::text("text", Field { name: "to_hop", label: "Next hop (host or host:port)", ..Field::default() }))
+                (form::text("text", Field { name: "to_hop", label: "Next hop, host[:port]", ..Field::default() }))
                 button name="order" value="reroute" { "Reroute" }
                 button name="order" value="back" { "Back to the settings' route" }
             }
@@ -133,13 +135,13 @@ fn row(row: &Queued, acts: bool, now: Time) -> Markup {
     html! {
         tr {
             @if acts { td { input type="checkbox" name="key" value=(row.key) aria-label=(format!("Tick {} to {}", row.id, row.domain)); } }
-            td.break { (message(row)) }
-            td.break { (why(row, now)) }
-            td.number { (row.attempts) }
-            td { (next(row, now)) }
-            td { (time::ago(row.received, now)) }
-            td { (time::ago(row.expires, now)) }
-            td.number { (part::bytes(row.size)) }
+            td.break.wide { (message(row)) }
+            td.break.wide { (why(row, now)) }
+            td.number data-label="Attempts" { (row.attempts) }
+            td data-label="Next attempt" { (next(row, now)) }
+            td data-label="Age" { (time::ago(row.received, now)) }
+            td data-label="Expires" { (time::ago(row.expires, now)) }
+            td.number data-label="Size" { (part::bytes(row.size)) }
         }
     }
 }
