@@ -422,7 +422,7 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
                     take(&mut fates, &mut pending, answers, &candidate.host, false, false);
                 }
                 Opened::Link(mut open) | Opened::InTheClear(_, mut open) => {
-                    open.failed_before = failed_hosts(&record);
+                    open.failed_before = failed_hosts(record.tries.iter());
                     open.way = (record.via, record.rule.clone());
                     let other_family = candidate.address.is_ipv6() && has_ipv4;
                     let carried = open
@@ -457,13 +457,13 @@ async fn attempt(core: &Arc<Core>, link: &mut Option<Box<Link>>, delivery: &Deli
     Some((fates, record))
 }
 
-/// Hosts that failed before the one that may take it, each with why.
-fn failed_hosts(record: &Attempt) -> Vec<String> {
+/// Those of these hosts that failed, each with why.
+fn failed_hosts<'a>(tries: impl Iterator<Item = &'a HostTry>) -> Vec<String> {
     let failed = |tried: &HostTry| {
         let failure = tried.failure.as_ref()?;
         Some(format!("{} [{}]: {}", tried.host, tried.address, failure.status))
     };
-    record.tries.iter().filter_map(failed).take(10).collect()
+    tries.filter_map(failed).take(HOSTS_MAX).collect()
 }
 
 /// No host was left but ourselves. A better one whose address is not known now may still be there.
@@ -524,22 +524,14 @@ fn take(
             Answered::Failure(failure) => (decide::outcome::of_failure(&failure), failure),
         };
         let is_nameless = other_family && decide::outcome::is_about_reverse_dns(&failure);
-        match outcome {
-            Outcome::Delivered => {
-                fates[at].outcome = Some(Outcome::Delivered);
-                fates[at].host = host.to_owned();
-                fates[at].dsn_passed_on = dsn;
-            }
-            outcome if is_nameless || outcome == Outcome::NextHost => {
-                fates[at].last = Some(failure);
-                left.push(at);
-            }
-            outcome => {
-                fates[at].outcome = Some(outcome);
-                fates[at].host = host.to_owned();
-                fates[at].dsn_passed_on = dsn;
-            }
+        if outcome == Outcome::NextHost || (is_nameless && outcome != Outcome::Delivered) {
+            fates[at].last = Some(failure);
+            left.push(at);
+            continue;
         }
+        fates[at].outcome = Some(outcome);
+        fates[at].host = host.to_owned();
+        fates[at].dsn_passed_on = dsn;
     }
     *pending = left;
 }
@@ -551,11 +543,7 @@ fn several(record: &Attempt, last: Outcome) -> Outcome {
     }
     // A connection that died while it was idle tells nothing.
     let tries = || record.tries.iter().filter(|tried| tried.reused_after_ms.is_none());
-    let failures: Vec<String> = tries()
-        .filter_map(|tried| {
-            tried.failure.as_ref().map(|failure| format!("{} ({}): {}", tried.host, tried.address, failure.status))
-        })
-        .collect();
+    let failures = failed_hosts(tries());
     let unreachable = |tried: &HostTry| tried.failure.as_ref().is_some_and(|failure| failure.stage <= Stage::Banner);
     if failures.len() > 1 && tries().all(unreachable) {
         return Outcome::Retry(status::NO_HOST_REACHED.with(failures.join("; ")));
