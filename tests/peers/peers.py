@@ -1,6 +1,6 @@
 """The real mail programs that the gateway is tested with, each with a configuration and a spool of its own
 below a temporary folder, run as processes of this test and ended by their process id."""
-import asyncio, json, os, shutil, signal, socket, socketserver, struct, subprocess, threading, time
+import json, os, shutil, signal, socket, subprocess, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -380,100 +380,3 @@ def maildir(path):
 
 
 SINK_PORT = free_port("127.0.0.6")
-
-
-class Sink:
-    """A next hop that keeps all it is given: `stored()` are its contents, `envelopes` what came with each."""
-    address, port = "127.0.0.6", SINK_PORT
-
-    def __init__(self):
-        self.envelopes, self.contents = [], []
-        self.loop = asyncio.new_event_loop()
-        started = threading.Event()
-        def run():
-            asyncio.set_event_loop(self.loop)
-            self.server = self.loop.run_until_complete(
-                asyncio.start_server(self.serve, self.address, self.port, limit=64 << 20))
-            started.set()
-            self.loop.run_forever()
-        threading.Thread(target=run, daemon=True).start()
-        if not started.wait(10):
-            raise Failed("the sink did not start")
-
-    async def serve(self, reader, writer):
-        say = lambda text: writer.write(text.encode() + b"\r\n")
-        say("220 sink.peers.test ESMTP")
-        sender, recipients = None, []
-        try:
-            while line := await reader.readline():
-                verb = line.split()[0].upper() if line.split() else b""
-                if verb == b"EHLO":
-                    say("250-sink.peers.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 0")
-                elif verb == b"MAIL":
-                    sender, recipients = line, []
-                    say("250 2.1.0 ok")
-                elif verb == b"RCPT":
-                    recipients.append(line)
-                    say("250 2.1.5 ok")
-                elif verb == b"DATA":
-                    say("354 go on")
-                    content = (await reader.readuntil(b"\r\n.\r\n"))[:-3]
-                    self.envelopes.append((sender, recipients))
-                    self.contents.append(b"\r\n".join(l[1:] if l[:1] == b"." else l for l in content.split(b"\r\n")))
-                    say("250 2.0.0 kept")
-                elif verb == b"QUIT":
-                    say("221 2.0.0 bye")
-                    break
-                else:
-                    say("250 2.0.0 ok")
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        writer.close()
-
-    def stored(self):
-        return list(self.contents)
-
-
-class Dns:
-    """A name server that knows one domain with a mail exchanger, and that nothing else exists."""
-    address = "127.0.0.7"
-
-    def __init__(self, exchanger_domain, exchanger_address):
-        self.records = {(exchanger_domain, 15): struct.pack(">H", 10) + name("mx." + exchanger_domain),
-                        ("mx." + exchanger_domain, 1): socket.inet_aton(exchanger_address)}
-        self.names = {domain for domain, _ in self.records}
-        self.port = free_port(self.address)
-        outer = self
-
-        class Datagram(socketserver.BaseRequestHandler):
-            def handle(self):
-                query, socket_ = self.request
-                if (answer := outer.answer(query)):
-                    socket_.sendto(answer, self.client_address)
-
-        class Stream(socketserver.StreamRequestHandler):
-            def handle(self):
-                while len(size := self.rfile.read(2)) == 2:
-                    answer = outer.answer(self.rfile.read(struct.unpack(">H", size)[0]))
-                    self.wfile.write(struct.pack(">H", len(answer)) + answer)
-
-        for server in (socketserver.ThreadingUDPServer((self.address, self.port), Datagram),
-                       socketserver.ThreadingTCPServer((self.address, self.port), Stream)):
-            server.daemon_threads = True
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-
-    def answer(self, query):
-        labels, at = [], 12
-        while query[at]:
-            labels.append(query[at + 1:at + 1 + query[at]].decode("latin1").lower())
-            at += 1 + query[at]
-        question, domain = query[12:at + 5], ".".join(labels)
-        record = self.records.get((domain, struct.unpack(">H", query[at + 1:at + 3])[0]))
-        rcode = 0 if domain in self.names else 3
-        head = query[:2] + struct.pack(">HHHHH", 0x8580 | rcode, 1, 1 if record else 0, 0, 0)
-        return head + question + (b"\xc0\x0c" + question[-4:] + struct.pack(">IH", 60, len(record)) + record if record else b"")
-
-
-def name(domain):
-    return b"".join(bytes([len(label)]) + label.encode() for label in domain.split(".")) + b"\0"

@@ -11,7 +11,7 @@ whose name begins with it. --keep leaves the temporary folder with all logs.
 import argparse, base64, collections, email, json, os, random, shutil, signal, smtplib, socket, struct, subprocess, sys, tempfile, time
 from pathlib import Path
 
-import peers
+import peers, stubs
 from peers import Failed, ROOT, wait
 
 CHECKS = []
@@ -24,6 +24,23 @@ def check(function):
     return function
 
 
+class Keeper(stubs.Sink):
+    """A next hop that keeps all it is given: `stored()` are its contents, `envelopes` what came with each."""
+    offers = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 0")
+
+    def __init__(self, address, port):
+        self.envelopes, self.contents = [], []
+        super().__init__(address, port)
+
+    async def content(self, session, content):
+        self.envelopes.append((session.sender, session.recipients))
+        self.contents.append(b"\r\n".join(line[1:] if line[:1] == b"." else line for line in content[:-3].split(b"\r\n")))
+        return "250 2.0.0 kept"
+
+    def stored(self):
+        return list(self.contents)
+
+
 class World:
     """The gateway and its neighbours, each started when a check first asks for it."""
 
@@ -33,8 +50,9 @@ class World:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=gw.corp.test",
                         "-addext", "subjectAltName=DNS:gw.corp.test", "-keyout", f"{self.certificate}.key",
                         "-out", f"{self.certificate}.pem"], check=True, capture_output=True)
-        self.sink = peers.Sink()
-        self.dns = peers.Dns("by-mx.test", self.sink.address)
+        self.sink = Keeper("127.0.0.6", peers.SINK_PORT)
+        self.dns = stubs.Dns("127.0.0.7", peers.free_port("127.0.0.7"), {
+            ("by-mx.test", stubs.MX): [stubs.mx(10, "mx.by-mx.test")], ("mx.by-mx.test", stubs.A): [socket.inet_aton(self.sink.address)]})
         self.bsink = ("127.0.0.8", peers.free_port("127.0.0.8"))
         # The neighbours are told the gateway's ports and the other way round: made first, started later.
         hop = lambda peer: f"{peer.address}:{peer.port}"

@@ -12,12 +12,12 @@ After each the gateway is started anew on what is left, and everything that was 
 sender be told), and be in the audit trail. Nothing may be refused for good because of a disk, and what the gateway had
 recorded as delivered may not be sent again. Short: a sample, drawn anew each time from a seed that is printed; --long: all.
 """
-import argparse, asyncio, collections, concurrent.futures, errno, itertools, json, os, random, re, shutil, signal, smtplib, subprocess, sys, tempfile, threading, time
+import argparse, collections, concurrent.futures, errno, itertools, json, os, random, re, shutil, signal, smtplib, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "peers"))
-import recording
+import recording, stubs
 from peers import Failed, Process, wait
 
 NAME = re.compile(rb"proof-[0-9a-z]+-\d+-\d+")
@@ -36,71 +36,25 @@ def own_address():
     return f"127.{100 + os.getpid() % 100}.{number // 250 + 1}.{number % 250 + 1}"
 
 
-class Sink:
+class Sink(stubs.Sink):
     """The next hop of all domains. While `refuses`, later.test gets 451 and never.test 550 to its recipients."""
-    port = 2525
 
     def __init__(self, refuses=True):
         self.refuses, self.taken = refuses, []  # (name, whether it is a report to the sender)
-        self.address = own_address()
-        self.loop, started = asyncio.new_event_loop(), threading.Event()
+        super().__init__(own_address(), 2525)
 
-        def run():
-            asyncio.set_event_loop(self.loop)
-            self.server = self.loop.run_until_complete(asyncio.start_server(self.serve, self.address, self.port, limit=16 << 20))
-            started.set()
-            self.loop.run_forever()
-        threading.Thread(target=run, daemon=True).start()
-        if not started.wait(10):
-            raise Failed("the sink did not start")
+    async def rcpt(self, session, line):
+        if self.refuses and b"@later.test" in line:
+            return "451 4.2.2 come back later"
+        if self.refuses and b"@never.test" in line:
+            return "550 5.1.1 no such user"
+        return "250 2.1.5 ok"
 
-    async def serve(self, reader, writer):
-        say = lambda text: writer.write(text.encode() + b"\r\n")
-        say("220 sink.test ESMTP")
-        report, recipients = False, 0
-        try:
-            while line := await reader.readline():
-                verb = line.upper().split()[:1]
-                if verb == [b"EHLO"]:
-                    say("250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0")
-                elif verb == [b"MAIL"]:
-                    report, recipients = b"<>" in line, 0
-                    say("250 2.1.0 ok")
-                elif verb == [b"RCPT"] and self.refuses and b"@later.test" in line:
-                    say("451 4.2.2 come back later")
-                elif verb == [b"RCPT"] and self.refuses and b"@never.test" in line:
-                    say("550 5.1.1 no such user")
-                elif verb == [b"RCPT"]:
-                    recipients += 1
-                    say("250 2.1.5 ok")
-                elif verb == [b"DATA"] and recipients == 0:
-                    say("554 5.5.1 no valid recipients")
-                elif verb == [b"DATA"]:
-                    say("354 go on")
-                    content = await reader.readuntil(b"\r\n.\r\n")
-                    found = NAME.search(content)
-                    name = found.group().decode() if found else "?"
-                    self.taken.append((name, report))
-                    say(f"250 2.0.0 kept as {'report:' if report else ''}{name}")
-                elif verb == [b"QUIT"]:
-                    say("221 2.0.0 bye")
-                    break
-                else:
-                    say("250 2.0.0 ok")
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        writer.close()
-
-    def stop(self):
-        async def close():
-            self.server.close()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            self.loop.call_soon(self.loop.stop)
-        asyncio.run_coroutine_threadsafe(close(), self.loop)
+    async def content(self, session, content):
+        found = NAME.search(content)
+        name = found.group().decode() if found else "?"
+        self.taken.append((name, session.report))
+        return f"250 2.0.0 kept as {'report:' if session.report else ''}{name}"
 
 
 class Gateway(Process):
