@@ -74,7 +74,6 @@ pub struct Route {
     pub dropped: Vec<Dropped>,
     /// What is odd but not in the way: an implicit MX, an MX that is a CNAME.
     pub notes: Vec<String>,
-    pub destination: Destination,
     pub verdict: Verdict,
 }
 
@@ -93,14 +92,27 @@ pub struct Candidate {
     pub preference: u16,
 }
 
-/// What deliveries may share a connection: the same next hops, the same TLS and AUTH.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Destination(pub String);
-
 /// More MX hosts than this are not looked at: a limit on what one delivery can be made to ask of DNS.
 const HOSTS_MAX: usize = 20;
 /// More addresses of one host than this are not tried: an attempt must come to an end.
 const ADDRESSES_MAX: usize = 20;
+
+/// What mail has in common that may share a connection: the same next hops, the same TLS and AUTH.
+pub fn destination(plan: &Plan) -> String {
+    let hops = |hops: &[Hop]| {
+        hops.iter().map(|hop| format!("{} {}:{}", hop.preference, hop.host, hop.port)).collect::<Vec<_>>().join(", ")
+    };
+    let tls = format!("{:?}", plan.tls).to_lowercase();
+    match &plan.way {
+        Way::Hops(list) => format!("{} tls {tls}", hops(list)),
+        Way::RelayHost(relay) => {
+            let user = relay.auth.as_ref().map_or("", |auth| &auth.user);
+            format!("relay {} as {user:?} tls {tls}", hops(&relay.hops))
+        }
+        Way::Mx { .. } => format!("{} tls {tls}", plan.domain.ascii()),
+        Way::Refuse(_) => format!("refused {}", plan.domain.ascii()),
+    }
+}
 
 /// The rule for a domain: local domains first, then all other mail.
 pub fn plan(settings: &Settings, own: &Identity, domain: &Domain) -> Plan {
@@ -201,7 +213,6 @@ pub fn resolve(plan: &Plan, own: &Identity, known: &[Answer], shuffle_seed: u64)
             return failed(plan, status::DNS_FAILED.with(format!("{questions} was not asked")), Vec::new());
         }
     };
-    let destination = destination(plan, &list.hosts);
     let mut notes = list.notes;
     let (mut groups, mut dropped) = addresses(plan, own, &answers, list.hosts, &mut notes);
     if matches!(plan.way, Way::Mx { .. }) {
@@ -210,7 +221,7 @@ pub fn resolve(plan: &Plan, own: &Identity, known: &[Answer], shuffle_seed: u64)
     let mut dice = Dice::new(shuffle_seed);
     let candidates = order::candidates(groups, plan.address_family, &mut dice);
     let verdict = if candidates.is_empty() { Verdict::Failed(nothing_left(plan, &dropped)) } else { Verdict::Ok };
-    Route { rule: plan.rule.clone(), candidates, dropped, notes, destination, verdict }
+    Route { rule: plan.rule.clone(), candidates, dropped, notes, verdict }
 }
 
 fn failed(plan: &Plan, status: Status, notes: Vec<String>) -> Route {
@@ -219,7 +230,6 @@ fn failed(plan: &Plan, status: Status, notes: Vec<String>) -> Route {
         candidates: Vec::new(),
         dropped: Vec::new(),
         notes,
-        destination: destination(plan, &[]),
         verdict: Verdict::Failed(status),
     }
 }
@@ -498,38 +508,6 @@ fn nothing_left(plan: &Plan, dropped: &[Dropped]) -> Status {
     }
     // The settings are wrong, not the mail: it waits for them to be put right, as long as mail may wait.
     status::DNS_FAILED.with(format!("next hop of {}: {reasons}", plan.rule))
-}
-
-impl std::fmt::Display for Destination {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// Domains with the same hosts share connections. Not sorted by anything but what the hosts are: a shuffle must not
-/// split a destination.
-fn destination(plan: &Plan, hosts: &[MailHost]) -> Destination {
-    let mut names: Vec<(u16, String)> = hosts
-        .iter()
-        .filter(|host| host.dropped.is_none())
-        .map(|host| (host.preference, format!("{}:{}", host.name, host.port)))
-        .collect();
-    names.sort();
-    let mut text =
-        names.into_iter().map(|(preference, host)| format!("{preference} {host}")).collect::<Vec<_>>().join(", ");
-    if text.is_empty() {
-        text = plan.domain.ascii();
-    }
-    if let Way::RelayHost(RelayHost { auth: Some(auth), .. }) = &plan.way {
-        text.push_str(&format!(" as {}", auth.user));
-    }
-    match plan.tls {
-        Tls::Offer => {}
-        Tls::Off => text.push_str(" without TLS"),
-        Tls::Require => text.push_str(" with TLS"),
-        Tls::Verify => text.push_str(" with verified TLS"),
-    }
-    Destination(text)
 }
 
 #[cfg(test)]

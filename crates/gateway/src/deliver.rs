@@ -162,21 +162,7 @@ fn parse_hop(text: &str, port: u16) -> Hop {
 
 /// What the lanes of one destination share.
 pub(crate) fn destination_of(in_force: &InForce, lane: &str) -> String {
-    let plan = plan_of(in_force, lane);
-    let hops = |hops: &[Hop]| {
-        hops.iter().map(|hop| format!("{} {}:{}", hop.preference, hop.host, hop.port)).collect::<Vec<_>>().join(", ")
-    };
-    // Connections are shared: what must not be shared stands in the key.
-    let tls = format!("{:?}", plan.tls).to_lowercase();
-    match &plan.way {
-        Way::Hops(list) => format!("{} tls {tls}", hops(list)),
-        Way::RelayHost(relay) => {
-            let user = relay.auth.as_ref().map_or("", |auth| &auth.user);
-            format!("relay {} as {user:?} tls {tls}", hops(&relay.hops))
-        }
-        Way::Mx { .. } => format!("{} tls {tls}", plan.domain.ascii()),
-        Way::Refuse(_) => format!("refused {}", plan.domain.ascii()),
-    }
+    route::destination(&plan_of(in_force, lane))
 }
 
 /// Whether the settings keep the mail of this lane's domain.

@@ -645,7 +645,7 @@ pub(crate) async fn route_with(core: &Arc<Core>, in_force: &InForce, domain: &Do
         decide::route::Verdict::Failed(status) => status.to_string(),
     };
     json!({
-        "domain": domain, "rule": route.rule, "settings_version": in_force.version, "destination": route.destination.0, "verdict": verdict,
+        "domain": domain, "rule": route.rule, "settings_version": in_force.version, "destination": decide::route::destination(&plan), "verdict": verdict,
         "dns": answers.iter().map(dns_line).collect::<Vec<_>>(),
         "candidates": route.candidates.iter().map(|candidate| json!({ "host": candidate.host, "address": candidate.address, "preference": candidate.preference })).collect::<Vec<_>>(),
         "dropped": route.dropped.iter().map(|dropped| json!({ "host": dropped.host, "address": dropped.address, "preference": dropped.preference, "why": dropped.why.to_string() })).collect::<Vec<_>>(),

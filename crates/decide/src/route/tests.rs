@@ -386,29 +386,17 @@ fn equal_preferences_share_the_load_and_a_seed_is_a_verdict_that_can_be_replayed
 }
 
 #[test]
-fn the_same_next_hops_are_one_destination() {
-    let text = |domain: &str, seed| {
-        let zone = [
-            answer("x.test MX 10 a.test, 10 b.test"),
-            answer("y.test MX 10 b.test, 10 a.test"),
-            answer("z.test MX 10 b.test"),
-            answer("a.test A 192.0.2.1"),
-            answer("b.test A 192.0.2.2"),
-        ];
-        route("", domain, &zone, seed).destination.0
+fn what_may_share_a_connection_is_one_destination() {
+    let to = |settings: &str, domain: &str| {
+        destination(&plan(&Settings::read(settings).unwrap(), &own(), &domain.parse().unwrap()))
     };
-    assert_eq!(text("x.test", 1), "10 a.test:25, 10 b.test:25");
-    assert_eq!(text("x.test", 1), text("y.test", 2));
-    assert_ne!(text("x.test", 1), text("z.test", 1));
-    let relay = plan(
-        &Settings::read(
-            "[route.other]\nnext_hops = [\"192.0.2.1\"]\nuser = \"u\"\npassword_file = \"/p\"\ntls = \"require\"",
-        )
-        .unwrap(),
-        &own(),
-        &"x.test".parse().unwrap(),
-    );
-    assert_eq!(resolve(&relay, &own(), &[], 1).destination.0, "0 192.0.2.1:25 as u with TLS");
+    let hops = "[[domain]]\nname = \"a.test\"\nnext_hops = [\"192.0.2.1\"]\n[[domain]]\nname = \"b.test\"\nnext_hops = [\"192.0.2.1\"]";
+    assert_eq!(to(hops, "a.test"), "0 192.0.2.1:25 tls offer");
+    assert_eq!(to(hops, "a.test"), to(hops, "b.test"));
+    assert_ne!(to(hops, "x.test"), to(hops, "y.test"));
+    let relay = "[route.other]\nnext_hops = [\"192.0.2.1\"]\nuser = \"u\"\npassword_file = \"/p\"\ntls = \"require\"";
+    assert_eq!(to(relay, "x.test"), "relay 0 192.0.2.1:25 as \"u\" tls require");
+    assert_eq!(to(relay, "x.test"), to(relay, "y.test"));
 }
 
 #[test]
