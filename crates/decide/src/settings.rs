@@ -17,6 +17,7 @@ pub use book::{Book, Entry};
 pub(crate) use check::is_own_network;
 pub use edit::{Edit, edit};
 pub use form::{Key, Shape};
+pub use value::duration;
 pub(crate) use value::time_words;
 
 use crate::greylist::Greylisting;

@@ -341,17 +341,8 @@ fn reverse_path(text: &str) -> Result<ReversePath, String> {
 
 /// `90m`, `4h`, `2d`, in milliseconds.
 fn duration_ms(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a time such as 90m, 4h or 2d");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds * 1000).ok_or_else(wrong)
+    let time = decide::settings::duration(text).and_then(|time| u64::try_from(time.as_millis()).ok());
+    time.ok_or_else(|| format!("{text:?} is not a time such as 90m, 4h or 2d"))
 }
 
 impl WhichArgs {

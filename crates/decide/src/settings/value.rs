@@ -253,7 +253,8 @@ impl Setting for Duration {
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// `90m`, `1h30m`: a time as settings write it.
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut seconds: u64 = 0;
     while !rest.is_empty() {
