@@ -2,7 +2,7 @@
 
 use super::super::words::{self, Topic};
 use crate::diagnose::{Case, Rule};
-use mail::{Fault, HostTry, Reply, Stage, Visit};
+use mail::{Actor, Confidence, Fault, Finding, HostTry, Reply, Stage, Visit};
 
 mod bare_cr;
 mod bare_lf;
@@ -57,6 +57,16 @@ fn stopped<'a>(case: &Case<'a>) -> Option<&'a HostTry> {
 fn fault<'a, T>(case: &Case<'a>, fits: impl Fn(Fault) -> Option<T>) -> Option<(&'a Visit, &'a Reply, T)> {
     let visit = case.visit()?;
     visit.refusals.iter().find_map(|refusal| Some((visit, &refusal.reply, fits(refusal.fault?)?)))
+}
+
+/// A client's content was refused: `what` it sent and why that is not allowed, as a clause; `fact` is where it stands.
+fn from_client(cause: &'static str, visit: &Visit, what: &str, fact: String, reply: &Reply) -> Finding {
+    let (client, code, status) = (visit.client, reply.code, reply.status());
+    let sentence = format!("Client {client} sent {what}, so it was refused with {code} {status}.");
+    Finding::new(cause, Actor::TheSender, sentence)
+        .confidence(Confidence::Proven)
+        .evidence(fact)
+        .evidence(format!("answered: {reply}"))
 }
 
 /// `1 bare LF`, `3 bare LF`, or `a bare LF`-like words for one.

@@ -1,6 +1,6 @@
 //! The content holds a CR without LF behind it.
 
-use super::{counted, fault, refused, stopped};
+use super::{counted, fault, from_client, refused, stopped};
 use crate::diagnose::words::Topic;
 use crate::diagnose::{Answer, Case, rule};
 use mail::{Actor, Confidence, Fault, Finding, Retry};
@@ -22,17 +22,11 @@ fn find(case: &Case<'_>) -> Answer {
         Fault::BareCarriageReturn { line, octet } => Some((line, octet)),
         _ => None,
     }) {
-        let sentence = format!(
-            "Client {} sent a bare CR at octet {octet} of the content (line {line}); RFC 5321 section 2.3.8 allows CR only \
-             before LF, so it was refused with {} {}.",
-            visit.client,
-            reply.code,
-            reply.status()
+        let what = format!(
+            "a bare CR at octet {octet} of the content (line {line}); RFC 5321 section 2.3.8 allows CR only before LF"
         );
-        Finding::new("content.bare_cr", Actor::TheSender, sentence)
-            .confidence(Confidence::Proven)
-            .evidence(format!("line {line}, octet {octet} (counted from 0): CR without LF"))
-            .evidence(format!("answered: {reply}"))
+        let fact = format!("line {line}, octet {octet} (counted from 0): CR without LF");
+        from_client("content.bare_cr", visit, &what, fact, reply)
     } else {
         let is_it = |content: &&crate::diagnose::ContentFacts| {
             content.bare_cr.count > 0 && content.bare_lf.count == 0 && content.nul.count == 0

@@ -1,6 +1,6 @@
 //! The content holds a LF without CR before it.
 
-use super::{counted, fault, refused, stopped};
+use super::{counted, fault, from_client, refused, stopped};
 use crate::diagnose::words::Topic;
 use crate::diagnose::{Answer, Case, rule};
 use mail::{Actor, Confidence, Fault, Finding, Retry};
@@ -23,17 +23,11 @@ fn find(case: &Case<'_>) -> Answer {
         Fault::BareLineFeed { line, octet } => Some((line, octet)),
         _ => None,
     }) {
-        let client = visit.client;
-        let sentence = format!(
-            "Client {client} sent a bare LF at octet {octet} of the content (line {line}); RFC 5321 section 2.3.8 allows LF \
-             only after CR, so it was refused with {} {}.",
-            reply.code,
-            reply.status()
+        let what = format!(
+            "a bare LF at octet {octet} of the content (line {line}); RFC 5321 section 2.3.8 allows LF only after CR"
         );
-        Finding::new("content.bare_lf", Actor::TheSender, sentence)
-            .confidence(Confidence::Proven)
-            .evidence(format!("line {line}, octet {octet} (counted from 0): LF without CR"))
-            .evidence(format!("answered: {reply}"))
+        let fact = format!("line {line}, octet {octet} (counted from 0): LF without CR");
+        from_client("content.bare_lf", visit, &what, fact, reply)
     } else {
         let Some(content) = case.content.filter(|content| content.bare_lf.count > 0 && content.nul.count == 0) else {
             return Answer::No;

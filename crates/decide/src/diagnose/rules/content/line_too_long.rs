@@ -1,6 +1,6 @@
 //! A line is longer than mail allows.
 
-use super::{fault, refused};
+use super::{fault, from_client, refused};
 use crate::diagnose::words::Topic;
 use crate::diagnose::{Answer, Case, LINE_MAX, rule};
 use mail::{Actor, Confidence, Fault, Finding, Retry};
@@ -23,17 +23,16 @@ fn find(case: &Case<'_>) -> Answer {
         Fault::LongLine { line, octets, line_max } => Some((line, octets, line_max)),
         _ => None,
     }) {
-        let sentence = format!(
-            "Client {} sent a line {line} of {octets} octets; RFC 5322 section 2.1.1 allows {LINE_MAX} and this gateway takes \
-             {line_max} with CRLF, so the message was refused with {} {}.",
-            visit.client,
-            reply.code,
-            reply.status()
+        let what = format!(
+            "a line {line} of {octets} octets; RFC 5322 section 2.1.1 allows {LINE_MAX} and this gateway takes {line_max} with CRLF"
         );
-        Finding::new("content.line_too_long", Actor::TheSender, sentence)
-            .confidence(Confidence::Proven)
-            .evidence(format!("line {line} has {octets} octets, CRLF included"))
-            .evidence(format!("answered: {reply}"))
+        from_client(
+            "content.line_too_long",
+            visit,
+            &what,
+            format!("line {line} has {octets} octets, CRLF included"),
+            reply,
+        )
     } else {
         let Some(longest) = case.content.and_then(|content| content.too_long()) else { return Answer::No };
         let Some(refused) = refused(case, Topic::LineLength) else { return Answer::No };

@@ -1,6 +1,6 @@
 //! The content holds NUL.
 
-use super::{fault, refused, stopped};
+use super::{fault, from_client, refused, stopped};
 use crate::diagnose::words::Topic;
 use crate::diagnose::{Answer, Case, rule};
 use mail::{Actor, Confidence, Fault, Finding, Retry};
@@ -25,18 +25,12 @@ fn find(case: &Case<'_>) -> Answer {
         _ => None,
     }) {
         utf16 |= is_wide;
-        let sentence = format!(
-            "Client {} sent a message with NUL bytes from octet {octet} on (line {line}){}; RFC 5322 forbids NUL, so it was \
-             refused with {} {}.",
-            visit.client,
-            looks(utf16),
-            reply.code,
-            reply.status()
+        let what = format!(
+            "a message with NUL bytes from octet {octet} on (line {line}){}; RFC 5322 forbids NUL",
+            looks(utf16)
         );
-        Finding::new("content.nul", Actor::TheSender, sentence)
-            .confidence(Confidence::Proven)
-            .evidence(format!("line {line}, octet {octet} (counted from 0): NUL"))
-            .evidence(format!("answered: {reply}"))
+        let fact = format!("line {line}, octet {octet} (counted from 0): NUL");
+        from_client("content.nul", visit, &what, fact, reply)
     } else {
         let Some(content) = case.content.filter(|content| content.nul.count > 0) else { return Answer::No };
         let (count, first) = (content.nul.count, content.nul.first);
