@@ -52,7 +52,7 @@ fn find(case: &Case<'_>) -> Answer {
     if case.delivered() {
         finding = finding.severity(Severity::Warning).retry(Retry::NotNeeded);
     }
-    let network = if source.is_ipv4() { format!("ip4:{source}") } else { format!("ip6:{source}/64") };
+    let network = format!("{}{}", crate::spf::term(source), if source.is_ipv4() { "" } else { "/64" });
     finding
         .evidence(format!("{} [{}] at {stage}: {reply}", tried.host, tried.address))
         .evidence(format!(
