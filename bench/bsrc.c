@@ -1,7 +1,7 @@
 /* bsrc - SMTP load source with unique ids and per-message times (single thread, epoll).
  *
  *   bsrc [-a ADDRESS] -p PORT [-d DOMAIN] [-n N] [-s SESSIONS] [-l BYTES] [-k MSGS_PER_CONN] [-r RATE]
- *        [-T SECONDS] [-i IDPREFIX] [-o ACKFILE] [-w WINDOW_S] [-R]
+ *        [-T SECONDS] [-i IDPREFIX] [-o ACKFILE] [-w WINDOW_S] [-R] [-D DOMAINS]
  *   bsrc -p PORT -H N [-T SECONDS]     hold N connections open after EHLO, print a
  *                                      line when all that will open are open, wait.
  *
@@ -10,6 +10,7 @@
  * as the sessions go). No pipelining (like smtp-source). A connection error or a reply
  * other than 2xx/3xx counts as failure; the session reconnects after 20 ms (message ids
  * are never reused, nothing is retried). -R: stop at the first refused connection.
+ * -D: mail goes to so many domains in turn, d0.many.test, d1.many.test, …
  * ACKFILE: "ID T_DOT_NS T_ACK_NS CODE" per message that was sent to its final dot
  * (T_ACK_NS=0, CODE=0: no reply came), CLOCK_MONOTONIC.
  * stdout: one JSON object with the totals and the 250s per window of WINDOW_S seconds.
@@ -45,6 +46,7 @@ struct ses {
     struct sockaddr_in src;
 };
 static const char *address = "127.0.0.1", *domain = "example.test";
+static long domains = 0;
 static int port = 25, sessions = 20, perconn = 1, ep, refstop = 0;
 static long N = 1000, next_ = 0, acked = 0, failed = 0, connfail = 0, inflight = 0;
 static long blen = 4096;
@@ -204,7 +206,10 @@ static void reply(struct ses *s, int code) {
             nextmsg(s);
         break;
     case MAIL:
-        snprintf(c, sizeof c, "RCPT TO:<user@%s>\r\n", domain);
+        if (domains)
+            snprintf(c, sizeof c, "RCPT TO:<user@d%ld.many.test>\r\n", s->id % domains);
+        else
+            snprintf(c, sizeof c, "RCPT TO:<user@%s>\r\n", domain);
         cmd(s, c, RCPT);
         break;
     case RCPT:
@@ -244,7 +249,7 @@ static void reply(struct ses *s, int code) {
 }
 int main(int ac, char **av) {
     int o;
-    while ((o = getopt(ac, av, "a:d:p:n:s:l:k:r:T:i:o:w:H:R")) > 0)
+    while ((o = getopt(ac, av, "a:d:p:n:s:l:k:r:T:i:o:w:H:RD:")) > 0)
         switch (o) {
         case 'a':
             address = optarg;
@@ -287,6 +292,9 @@ int main(int ac, char **av) {
             break;
         case 'R':
             refstop = 1;
+            break;
+        case 'D':
+            domains = atol(optarg);
             break;
         default:
             return 2;

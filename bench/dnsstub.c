@@ -1,8 +1,10 @@
 /* dnsstub: answers every DNS query on 127.0.0.1:53/udp at once with NXDOMAIN (PTR 127.0.0.1 = localhost,
- * A localhost = 127.0.0.1), so that no gateway's resolver waits for a name server that isn't there. */
+ * A localhost = 127.0.0.1), so that no gateway's resolver waits for a name server that isn't there. But dN.many.test
+ * is its own mail exchanger, at an address of its own: 127.100.0.0 + N. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,7 +43,19 @@ int main(void) {
                           "127",
                           10);
         int lo = b[12] == 9 && !memcmp(b + 13, "localhost", 9);
-        if (ptr || (lo && type == 1)) {
+        int many = b[12] > 1 && b[12] < 9 && b[13] == 'd' && !memcmp(b + 13 + b[12], "\4many\4test", 11);
+        if (many) {
+            unsigned long at = 0x7f640000ul + strtoul((char *)b + 14, 0, 10);
+            unsigned char r[] = {0xc0, 12, 0, (unsigned char)type, 0, 1, 0, 0, 0x0e, 0x10, 0, 4};
+            unsigned char mx[] = {0, 10, 0xc0, 12}, ip[] = {at >> 24, at >> 16, at >> 8, at};
+            b[3] = 0x80;
+            if (type == 1 || type == 15) {
+                b[7] = 1;
+                memcpy(b + e, r, 12);
+                memcpy(b + e + 12, type == 1 ? ip : mx, 4);
+                e += 16;
+            }
+        } else if (ptr || (lo && type == 1)) {
             b[7] = 1;
             unsigned char r[] = {0xc0, 12, 0, (unsigned char)type, 0, 1, 0, 0, 0, 60, 0};
             memcpy(b + e, r, 11);
