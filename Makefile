@@ -137,6 +137,9 @@ bench-quick: ## The same, 1 round of few messages (a few minutes); prints only
 	@tools/setup.sh
 	@bench/run.py --quick
 
+bench-growth: ## What one more message costs as connections (10,000), queue (a million) and destinations (10,000) grow (ten minutes); writes BENCHMARKS.md
+	@bench/growth.py --report
+
 bench-control: ## Pages of a queue of a million; a month's audit trail of 5 million messages (10 GB, a quarter of an hour): what they cost, and how long their questions take
 	@rm -rf $(TARGET)/bench/pages
 	@mkdir -p $(TARGET)/bench/pages
@@ -155,3 +158,4 @@ clean: ## Remove what was built and the demo's data
 
 .PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api package package-check sbom score reference licences architecture bench bench-quick bench-control clean soak-quick soak
 .PHONY: fuzz fuzz-quick
+.PHONY: bench-growth
