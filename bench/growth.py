@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What one more message costs, as connections, queue and destinations grow: `run.py --tests growth`, or this program alone.
+"""What one more message costs, as connections, queue and destinations grow.
 
   growth.py [--quick] [--only connections,queue,destinations] [--gatepost FILE] [--out FILE]
   growth.py --report        measures all of it (ten minutes) and writes it into BENCHMARKS.md
