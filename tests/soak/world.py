@@ -210,7 +210,8 @@ listen = "{self.address}:8025"
     def settings(self, chance=None):
         """Another document that serves the same mail; without chance the plain one."""
         pick = chance.choice if chance else lambda choices: choices[0]
-        seldom = lambda usual, *others: usual if not chance or chance.random() < 0.85 else chance.choice(others)
+        seldom = lambda usual, *others, part=0.15: usual if not chance or chance.random() >= part else chance.choice(others)
+        shut = lambda usual, *others: seldom(usual, *others, part=0.05)  # no mail comes in or goes out for a while
         ways = [[hop] for hop in self.hops] + [self.hops]
         hops = "".join(f'[[domain]]\nname = "{name}.test"\nnext_hops = {json.dumps([hop.hop for hop in pick(ways)])}\n' for name in ("now", "later", "never"))
         hops += "".join(f'[[domain]]\nname = "{name}.test"\nnext_hops = "mx"\n' for name in ("mx1", "mx2", "mx3"))
@@ -226,7 +227,7 @@ listen = "{self.address}:8025"
         text = f"""
 hostname = "gw{pick((0, 1, 2))}.proof.test"
 postmaster = "postmaster@sender.test"
-mode = "{seldom("accept-and-deliver", "pause-delivery", "drain")}"
+mode = "{shut("accept-and-deliver", "pause-delivery", "drain")}"
 {hops}{aliases}{masks}
 [listener.inbound]
 connections = {pick((200, 300))}
@@ -260,8 +261,8 @@ delay_notices = {json.dumps(pick(([], ["30s"])))}
 servers = ["{self.dns}:5353"]
 timeout = "1s"
 [queue]
-disk_reserve = "{seldom("0 MB", "1024TB")}"
-limit = {seldom(150000, 20)}
+disk_reserve = "{shut("0 MB", "1024TB")}"
+limit = {shut(150000, 20)}
 paused = {json.dumps(seldom([], ["now.test"], ["mx1.test"]))}
 """
         self.put(text)
