@@ -128,6 +128,10 @@ pub enum Change {
         #[serde(default)]
         factor: bool,
     },
+    /// Takes somebody else's second factor away.
+    NoFactor {
+        name: String,
+    },
     EndSessions {
         name: String,
     },
@@ -187,11 +191,13 @@ pub struct Administrator {
     pub sessions: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Session {
     /// Names it, and is not its secret.
     pub id: String,
+    #[schema(value_type = i64)]
     pub created: Time,
+    #[schema(value_type = i64)]
     pub seen: Time,
     pub address: String,
     pub agent: String,

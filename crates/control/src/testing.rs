@@ -235,6 +235,13 @@ pub(crate) async fn ask(world: &Arc<World>, who: &str, mut request: Request<Stri
     (parts.status, String::from_utf8_lossy(&body).into_owned())
 }
 
+/// Any method with a JSON body, as somebody.
+pub(crate) async fn send(world: &Arc<World>, who: &str, method: &str, path: &str, json: &str) -> (u16, String) {
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let (code, text) = ask(world, who, request.body(json.to_owned()).expect("a path of the test's own")).await;
+    (code.as_u16(), text)
+}
+
 /// GET, as somebody.
 pub(crate) async fn get(who: &str, path: &str) -> (StatusCode, String) {
     let request = Request::get(path).body(String::new()).expect("a path of the test's own");

@@ -177,6 +177,14 @@ pub(crate) fn wrong(field: &str, what: impl Into<String>) -> Problem {
     Problem::Field { field: field.to_owned(), what: what.into() }
 }
 
+/// Of the disk; that there are as many as there may be is no failure of it.
+fn disk_failed(error: io::Error) -> Problem {
+    match error.kind() {
+        io::ErrorKind::QuotaExceeded => Problem::Conflict { what: error.to_string() },
+        _ => failed(error),
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> Problem {
     Problem::Failed { what: format!("the accounts' database failed: {error}") }
 }
@@ -186,7 +194,7 @@ struct Refusal(Problem);
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Refusal {
-        Refusal(failed(error))
+        Refusal(disk_failed(error))
     }
 }
 
@@ -196,7 +204,7 @@ pub(crate) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce(&store::Accounts) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Problem> {
     let core = core.clone();
-    tokio::task::spawn_blocking(move || work(core.store.accounts())).await.map_err(failed)?.map_err(failed)
+    tokio::task::spawn_blocking(move || work(core.store.accounts())).await.map_err(failed)?.map_err(disk_failed)
 }
 
 /// Changes the administrators on such a thread.
@@ -571,12 +579,25 @@ pub(crate) async fn change(
     if own && by.token.is_some() {
         return Err(Problem::Failed { what: "An API token has no password and no sessions.".to_owned() });
     }
+    no_more_than_own(by, &change)?;
     let mut given = carry_out(core, by, visitor, change).await?;
     act(core, &who(by), &by.from, what, fields).await;
     if let (Some(visitor), "changed the own password") = (visitor, what) {
         given.session = Some(begin(core, &by.name, visitor).await?);
     }
     Ok(given)
+}
+
+/// Nobody gives a role that is more than their own.
+fn no_more_than_own(by: &Account, change: &Change) -> Result<(), Problem> {
+    let given = match change {
+        Change::Add { role, .. } | Change::Role { role, .. } | Change::AddToken { role, .. } => *role,
+        _ => return Ok(()),
+    };
+    if by.role.covers(given) {
+        return Ok(());
+    }
+    Err(wrong("role", format!("You are {}: that is less than {}.", by.role.name(), given.name())))
 }
 
 /// For the list of acts; never a password.
@@ -588,6 +609,7 @@ fn words(change: &Change) -> (&'static str, Value) {
         Change::Enable { name } => ("enabled an administrator", json!({ "name": name })),
         Change::Unlock { name } => ("unlocked an administrator", json!({ "name": name })),
         Change::Reset { name, factor, .. } => ("reset a password", json!({ "name": name, "second step too": factor })),
+        Change::NoFactor { name } => ("took a second step away", json!({ "name": name })),
         Change::EndSessions { name } => ("ended all sessions", json!({ "name": name })),
         Change::Remove { name } => ("removed an administrator", json!({ "name": name })),
         Change::AddToken { name, role, days } => {
@@ -640,6 +662,12 @@ async fn carry_out(
             });
             reset.await?;
             forgive(core, &whose).await.map(nothing)
+        }
+        Change::NoFactor { name } => {
+            let whose = name.clone();
+            let drop = |known: &mut Administrator| (known.totp, known.recovery) = (None, Vec::new());
+            one(core, name, drop).await?;
+            on_disk(core, move |accounts| accounts.sessions_end(&whose, "")).await.map(|_| Given::default())
         }
         Change::EndSessions { name } => {
             on_disk(core, move |accounts| accounts.sessions_end(&name, "")).await.map(|_| Given::default())
@@ -959,6 +987,20 @@ mod tests {
             assert!(part.is_none_or(|part| said.is_some_and(|said| said.contains(part))), "{role} {maker:?}");
         }
         assert_eq!(stopped(&Token { apart: true, ..token("full") }, None), None, "made on the command line");
+    }
+
+    #[test]
+    fn nobody_gives_more_than_they_have() {
+        let by = |role| Account { name: "ann".to_owned(), role, token: None, from: String::new(), on_behalf: None };
+        let (name, password) = ("eve".to_owned(), String::new());
+        for change in [
+            Change::Add { name: name.clone(), role: Role::Full, password },
+            Change::Role { name: "ann".to_owned(), role: Role::Full },
+            Change::AddToken { name, role: Role::Full, days: None },
+        ] {
+            assert!(no_more_than_own(&by(Role::Operator), &change).is_err(), "{change:?}");
+            assert!(no_more_than_own(&by(Role::Full), &change).is_ok(), "{change:?}");
+        }
     }
 
     #[test]

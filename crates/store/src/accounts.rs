@@ -166,7 +166,7 @@ impl Accounts {
         let mut after = before.clone();
         let answer = change(&mut after)?;
         if after.len() > ADMINISTRATORS_MAX {
-            return Err(io::Error::other(format!("there are {ADMINISTRATORS_MAX} administrators already")).into());
+            return Err(full(&format!("there are {ADMINISTRATORS_MAX} administrators already")).into());
         }
         write(&mut db, &before, &after).map_err(io_error)?;
         Ok(answer)
@@ -248,7 +248,7 @@ impl Accounts {
         self.with(|db| {
             let count: i64 = db.query_row("SELECT count(*) FROM token", [], |row| row.get(0))?;
             if count >= TOKENS_MAX {
-                return Ok(Err(io::Error::other(format!("there are {TOKENS_MAX} tokens already"))));
+                return Ok(Err(full(&format!("there are {TOKENS_MAX} tokens already"))));
             }
             let row = params![token.hash, token.name, text(token)];
             db.execute("INSERT INTO token (hash, name, fields) VALUES (?,?,?)", row).map(|_| Ok(()))
@@ -352,6 +352,11 @@ impl Accounts {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
         work(&self.db.lock().unwrap_or_else(PoisonError::into_inner)).map_err(io_error)
     }
+}
+
+/// As many as there may be.
+fn full(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, what)
 }
 
 fn administrators(db: &Connection) -> rusqlite::Result<Vec<Administrator>> {

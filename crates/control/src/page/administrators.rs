@@ -1,34 +1,29 @@
 //! Administrators: who may sign in, as what; and ending it.
 
+mod api;
+
 use crate::page::{Routes, problem};
 use crate::part::form::{Field, select, text};
 use crate::part::{shell, time};
 use crate::right::{May, rights};
 use crate::{Account, Administrator, Center, Change, Problem, Role, Visitor};
+use axum::Form;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Form, Json};
 use mail::Time;
 use maud::{Markup, html};
 use serde::Deserialize;
-use utoipa_axum::routes;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .route("/administrators", get(page).post(add))
         .route("/administrators/change", post(change))
-        .routes(routes!(list))
+        .merge(api::routes())
 }
 
 type Admin = May<rights::Administer>;
-
-/// All administrators.
-#[utoipa::path(get, path = "/api/v1/administrators", tag = "administration", responses((status = 200, body = Vec<Administrator>)))]
-async fn list(_: Admin, State(center): State<Center>) -> Result<Json<Vec<Administrator>>, Problem> {
-    center.accounts.administrators().await.map(Json)
-}
 
 async fn page(may: Admin, State(center): State<Center>) -> Response {
     show(&center, &may.account, "", None, &New::default()).await
@@ -84,7 +79,14 @@ async fn change(may: Admin, State(center): State<Center>, visitor: Visitor, Form
         "enable" => (Change::Enable { name }, format!("{} can sign in again.", act.name)),
         "unlock" => (Change::Unlock { name }, format!("{} can try again at once.", act.name)),
         "sessions" => (Change::EndSessions { name }, format!("{} is signed out everywhere.", act.name)),
-        "remove" => (Change::Remove { name }, format!("{} is removed.", act.name)),
+        "factor" => (
+            Change::NoFactor { name },
+            format!("{} signs in without a second step, and is signed out everywhere.", act.name),
+        ),
+        "remove" => (
+            Change::Remove { name },
+            format!("{} is removed; the API tokens that they made open nothing any more.", act.name),
+        ),
         "reset" => (
             Change::Reset { name, password: act.password, factor: true },
             format!("{} has a new password, no second step, and is signed out everywhere.", act.name),
@@ -179,6 +181,7 @@ fn changes(one: &Administrator, choices: &[(&str, &str)], now: Time) -> Markup {
             div.row {
                 @if locked { (button("unlock", "Unlock", None)) }
                 (button("sessions", "End sessions", None))
+                @if one.factor { (button("factor", "Take the second step away", None)) }
                 @if one.disabled { (button("enable", "Enable", None)) } @else { (button("disable", "Disable", Some("danger"))) }
                 (button("remove", "Remove", Some("danger")))
             }

@@ -1,6 +1,7 @@
 //! Settings versions: the history, any two compared, the document as text; and the same for tools.
 
 mod api;
+mod entries;
 mod recipients;
 
 use crate::page::change::{self, Asked, Wish};
@@ -32,6 +33,7 @@ pub(crate) fn routes() -> Routes {
     )
     .merge(recipients::routes())
     .merge(api::routes())
+    .merge(entries::routes())
     .merge(crate::page::identity::routes())
 }
 

@@ -5,18 +5,22 @@ use crate::part::form::{Field, select, text};
 use crate::part::{shell, time};
 use crate::right::{May, rights};
 use crate::{Account, Center, Change, Problem, Role, Token, Visitor};
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json};
 use mail::Time;
 use maud::{Markup, html};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().route("/tokens", get(page).post(add)).route("/tokens/remove", post(remove)).routes(routes!(list))
+    Routes::new()
+        .route("/tokens", get(page).post(add))
+        .route("/tokens/remove", post(remove))
+        .routes(routes!(list, add_api))
+        .routes(routes!(remove_api))
 }
 
 type Admin = May<rights::Administer>;
@@ -25,6 +29,48 @@ type Admin = May<rights::Administer>;
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "administration", responses((status = 200, body = Vec<Token>)))]
 async fn list(_: Admin, State(center): State<Center>) -> Result<Json<Vec<Token>>, Problem> {
     center.accounts.tokens().await.map(Json)
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+struct NewToken {
+    name: String,
+    role: Role,
+    /// Days until it expires, 1 to 3650; left out: never.
+    days: Option<u32>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct MadeToken {
+    name: String,
+    /// Not shown again.
+    secret: String,
+}
+
+/// Makes a token. It works while who makes it may sign in and may all that it may.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "administration", request_body = NewToken, responses((status = 201, body = MadeToken), (status = 422, body = Problem)))]
+async fn add_api(
+    may: Admin,
+    State(center): State<Center>,
+    visitor: Visitor,
+    Json(new): Json<NewToken>,
+) -> Result<Response, Problem> {
+    let name = new.name.clone();
+    let change = Change::AddToken { name: new.name, role: new.role, days: new.days.map(good_days).transpose()? };
+    let given = center.accounts.change(&may.account, &visitor, change).await?;
+    let made = MadeToken { name, secret: given.secrets.into_iter().next().unwrap_or_default() };
+    Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+/// Removes a token: it opens nothing any more.
+#[utoipa::path(delete, path = "/api/v1/tokens/{name}", tag = "administration", params(("name" = String, Path)), responses((status = 204), (status = 404, body = Problem)))]
+async fn remove_api(
+    may: Admin,
+    State(center): State<Center>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    center.accounts.change(&may.account, &visitor, Change::RemoveToken { name }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn page(may: Admin, State(center): State<Center>) -> Response {
@@ -58,19 +104,22 @@ async fn add(may: Admin, State(center): State<Center>, visitor: Visitor, Form(ne
     }
 }
 
+fn good_days(days: u32) -> Result<u32, Problem> {
+    let what = "Write a number of days from 1 to 3650, or leave it out.";
+    if (1..=3650).contains(&days) {
+        Ok(days)
+    } else {
+        Err(Problem::Field { field: "days".to_owned(), what: what.to_owned() })
+    }
+}
+
 fn wanted(new: &New) -> Result<Change, Problem> {
-    let wrong = |field: &str, what: String| Problem::Field { field: field.to_owned(), what };
-    let role = new.role.parse().map_err(|what| wrong("role", what))?;
-    let days =
-        match new.days.trim() {
-            "" => None,
-            text => {
-                let days: Option<u32> = text.parse().ok().filter(|days| (1..=3650).contains(days));
-                Some(days.ok_or_else(|| {
-                    wrong("days", "Write a number of days from 1 to 3650, or leave it empty.".to_owned())
-                })?)
-            }
-        };
+    let role = new.role.parse().map_err(|what| Problem::Field { field: "role".to_owned(), what })?;
+    let days = match new.days.trim() {
+        "" => None,
+        // What is no number is no number of days either.
+        text => Some(good_days(text.parse().unwrap_or(0))?),
+    };
     Ok(Change::AddToken { name: new.name.trim().to_owned(), role, days })
 }
 
@@ -140,7 +189,8 @@ fn body(all: &[Token], now: Time, wrong: Option<&Problem>, typed: &New) -> Marku
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{World, get, post};
+    use crate::testing::{World, get, post, send};
+    use crate::{Change, Role};
     use std::sync::Arc;
 
     #[tokio::test]
@@ -156,6 +206,19 @@ mod tests {
                 && !page.contains("a-secret"),
             "{page}"
         );
+    }
+
+    #[tokio::test]
+    async fn tools_make_tokens_and_take_them_away() {
+        let world = Arc::<World>::default();
+        let ask = async |method, path, body| send(&world, "Full", method, path, body).await;
+        let (code, text) = ask("POST", "/api/v1/tokens", r#"{"name":"m","role":"read-only","days":0}"#).await;
+        assert!(code == 422 && text.contains("\"days\"") && world.changes.lock().unwrap().is_empty(), "{text}");
+        let (code, text) = ask("POST", "/api/v1/tokens", r#"{"name":"m","role":"read-only"}"#).await;
+        assert!(code == 201 && text.contains("a-secret-shown-once"), "{code} {text}");
+        assert_eq!(ask("DELETE", "/api/v1/tokens/m", "").await.0, 204);
+        let made = Change::AddToken { name: "m".to_owned(), role: Role::ReadOnly, days: None };
+        assert_eq!(*world.changes.lock().unwrap(), [made, Change::RemoveToken { name: "m".to_owned() }]);
     }
 
     #[tokio::test]

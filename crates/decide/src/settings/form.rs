@@ -61,6 +61,12 @@ impl Key {
         !self.required && self.value == self.default
     }
 
+    /// What it is, as a value that other formats can be made of.
+    pub fn toml(&self) -> Option<toml::Value> {
+        let mut read: toml::Table = format!("it = {}", self.value.as_deref()?).parse().ok()?;
+        read.remove("it")
+    }
+
     /// What was typed, as TOML; None: the key is left out.
     pub fn typed(&self, text: &str) -> Option<String> {
         if text.trim().is_empty() && self.default.is_none() && !self.required {

@@ -192,3 +192,46 @@ async fn a_token_stops_with_the_right_of_who_made_it() {
     post(&gateway, "/administrators", &ann, &format!("name=bob&role=full&password={PASSWORD}")).await;
     assert!(!works().await, "another bob did not make it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_are_held_to_the_rules_of_the_page() {
+    let gateway = Gateway::start("").await;
+    let (_, token) = gateway.run(&["admin", "token", "robot", "--role", "full"]);
+    let headers = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", token.trim());
+    let ask = async |what: &str, body: &str| gateway.request(what, &headers, body).await;
+    let new = |name: &str, role: &str| format!(r#"{{"name":"{name}","role":"{role}","password":"{PASSWORD}"}}"#);
+    let add = async |name, role| ask("POST /api/v1/administrators", &new(name, role)).await;
+    let first = add("bob", "operator").await;
+    assert!(first.starts_with("HTTP/1.1 409") && first.contains("full administrator first"), "{first}");
+    assert!(add("ann", "full").await.starts_with("HTTP/1.1 201"));
+    assert!(add("bob", "operator").await.starts_with("HTTP/1.1 201"));
+    for (what, body) in [
+        ("PATCH /api/v1/administrators/ann", r#"{"role":"operator"}"#),
+        ("PATCH /api/v1/administrators/ann", r#"{"disabled":true}"#),
+        ("DELETE /api/v1/administrators/ann", ""),
+    ] {
+        let answer = ask(what, body).await;
+        assert!(answer.starts_with("HTTP/1.1 409") && answer.contains("last full administrator"), "{what}: {answer}");
+    }
+    let bob = session(&post(&gateway, "/sign-in", "", &sign_in("bob", PASSWORD)).await);
+    let sessions = ask("GET /api/v1/administrators/bob/sessions", "").await;
+    assert!(sessions.contains("127.0.0.1") && !sessions.contains(&bob), "{sessions}");
+    assert!(ask("DELETE /api/v1/administrators/bob/sessions", "").await.contains("\"sessions\":0"));
+    assert!(get(&gateway, "/", &bob).await.starts_with("HTTP/1.1 303"));
+    let raised = gateway
+        .request(
+            "PATCH /api/v1/administrators/bob",
+            &format!(
+                "Sec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\nCookie: gatepost={}\r\n",
+                session(&post(&gateway, "/sign-in", "", &sign_in("bob", PASSWORD)).await)
+            ),
+            r#"{"role":"full"}"#,
+        )
+        .await;
+    assert!(raised.starts_with("HTTP/1.1 403"), "{raised}");
+    // What a token of the command line makes stands on nobody either.
+    let made = ask("POST /api/v1/tokens", r#"{"name":"child","role":"read-only"}"#).await;
+    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+    let tokens = ask("GET /api/v1/tokens", "").await;
+    assert!(tokens.matches("\"apart\":true").count() == 2 && tokens.contains("\"stopped\":null"), "{tokens}");
+}

@@ -166,9 +166,10 @@ impl Gateway {
     pub(crate) async fn request(&self, what: &str, headers: &str, body: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut socket = tokio::net::TcpStream::connect(self.control).await.unwrap();
-        let length = body.len();
+        let (length, form) = (body.len(), "Content-Type: application/x-www-form-urlencoded\r\n");
+        let kind = if headers.contains("Content-Type:") { "" } else { form };
         let request = format!(
-            "{what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+            "{what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{kind}Content-Length: {length}\r\n{headers}\r\n{body}"
         );
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
