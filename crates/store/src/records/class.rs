@@ -105,7 +105,8 @@ impl Class {
             Class::Delivered => &["delivered"],
             Class::Deferred => &["deferred"],
             Class::Bounced | Class::Expired => &["bounced", "loop"],
-            Class::Held => &["hold"],
+            // By an administrator, or by the gateway itself: a loop.
+            Class::Held => &["hold", "held"],
             Class::SetAside => &["set-aside"],
             Class::Released => &["release"],
             Class::Deleted => &["delete"],
@@ -174,6 +175,7 @@ mod tests {
         check("loop", json!({"returns": []}), &[Class::Loop]);
         check("visit", json!({"recorded_under": "x"}), &[]);
         check("hold", json!({}), &[Class::Held]);
+        check("held", json!({}), &[Class::Held]);
         check("order", json!({}), &[Class::Notice]);
         check("some-new-kind", json!({}), &[]);
     }
