@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) queued: Gauge,
     pub(crate) held: Gauge,
     pub(crate) disk_free: Gauge,
+    pub(crate) audit_behind: Gauge,
     pub(crate) identity_problems: Gauge,
 }
 
@@ -47,6 +48,7 @@ impl Default for Metrics {
             queued: Gauge::default(),
             held: Gauge::default(),
             disk_free: Gauge::default(),
+            audit_behind: Gauge::default(),
             identity_problems: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -60,6 +62,7 @@ impl Default for Metrics {
         registry.register("queue_deliveries", "Deliveries in the queue", metrics.queued.clone());
         registry.register("queue_held", "Deliveries held", metrics.held.clone());
         registry.register("disk_free_bytes", "Free space on the data folder's disk", metrics.disk_free.clone());
+        registry.register("audit_behind", "Commits that are not in the audit trail yet", metrics.audit_behind.clone());
         let help = "Problems that the last identity check found";
         registry.register("identity_problems", help, metrics.identity_problems.clone());
         metrics

@@ -40,6 +40,7 @@ pub(crate) fn gauges(core: &Core) {
     core.metrics.queued.set(gauge(usage.queued));
     core.metrics.held.set(gauge(usage.held));
     core.metrics.disk_free.set(gauge(usage.disk_free));
+    core.metrics.audit_behind.set(gauge(core.store.audit_behind()));
     core.metrics.identity_problems.set(i64::try_from(core.desk.problems()).unwrap_or(i64::MAX));
 }
 
