@@ -102,9 +102,9 @@ api: programs ## The API asked by a fuzzer in each role, a few seconds each
 fuzz-api: programs ## The same for minutes; SECONDS='600' for each role
 	@tests/fuzz-api/run.py $(TARGET)/debug/gatepost --seconds $(or $(SECONDS),120)
 
-package: fetch ## The Debian package, target/package/gatepost_VERSION_ARCH.deb, from a release build
-	@cargo build -q --locked --release -p gateway
-	@packaging/deb.py $(TARGET)/release/gatepost $(TARGET)/package
+package: fetch ## The Debian package, target/package/gatepost_VERSION_ARCH.deb, from an optimised build
+	@cargo build -q --locked --profile dist -p gateway
+	@packaging/deb.py $(TARGET)/dist/gatepost $(TARGET)/package
 
 package-check: programs ## The package built, installed, started by systemd, upgraded, removed, on a machine of its own
 	$(call say,package)
@@ -140,6 +140,10 @@ bench-quick: ## The same, 1 round of few messages (a few minutes); prints only
 bench-growth: ## What one more message costs as connections (10,000), queue (a million) and destinations (10,000) grow (ten minutes); writes BENCHMARKS.md
 	@bench/growth.py --report
 
+bench-instructions: ## Instructions that the hot paths take, counted by valgrind, beside those kept (minutes); KEEP=1 keeps the new ones
+	@command -v valgrind >/dev/null || apt-get install -qq -y valgrind
+	@bench/instructions.py $(if $(KEEP),--keep)
+
 bench-control: ## Pages of a queue of a million; a month's audit trail of 5 million messages (10 GB, a quarter of an hour): what they cost, and how long their questions take
 	@rm -rf $(TARGET)/bench/pages
 	@mkdir -p $(TARGET)/bench/pages
@@ -156,6 +160,6 @@ clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api package package-check sbom score reference licences architecture bench bench-quick bench-control clean soak-quick soak
+.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api package package-check sbom score reference licences architecture bench bench-quick bench-instructions bench-control clean soak-quick soak
 .PHONY: fuzz fuzz-quick
 .PHONY: bench-growth
