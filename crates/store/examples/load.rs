@@ -4,6 +4,7 @@
 //! Each client commits a message with one delivery and one event, then settles it as delivered with another event.
 //! The folder should lie on the disk that is to be measured: on tmpfs a sync costs nothing.
 //! `-- FOLDER fill COUNT` puts messages into the queue instead, and measures how long opening it takes.
+//! `-- FOLDER count COUNT` takes so many one after the other, until the last is in the trail: for counting instructions.
 
 use mail::{Address, AuditId, Body, Envelope, Origin, Recipient, ReversePath, Time};
 use rustix::time::{ClockId, clock_gettime};
@@ -25,6 +26,9 @@ async fn main() -> Result<(), Failure> {
     let second = words.next().unwrap_or_else(|| "20".to_owned());
     if second == "fill" {
         return fill(folder, words.next().map_or(Ok(100_000), |count| count.parse())?).await;
+    }
+    if second == "count" {
+        return one_by_one(folder, words.next().map_or(Ok(100), |count| count.parse())?).await;
     }
     let clients: u64 = second.parse()?;
     let seconds: u64 = words.next().map_or(Ok(5), |word| word.parse())?;
@@ -108,6 +112,20 @@ async fn fill(folder: &Path, count: u64) -> Result<(), Failure> {
     let began = Instant::now();
     let due = store.due(&lanes[0].lane, Time(i64::MAX - 1), 100, &Default::default())?;
     println!("due: {:?} for {}, {} KiB resident", began.elapsed(), due.len(), resident()?);
+    Ok(())
+}
+
+async fn one_by_one(folder: &Path, count: u64) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder)?;
+    let store = Store::open(folder, limits())?;
+    for n in 0..count {
+        deliver(&store, commit(&store, id(n), 0, &[b'x'; 4096]).await?)?;
+    }
+    while store.usage().queued > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Reading waits for the trail to have caught up.
+    store.audit_show(id(count))?;
     Ok(())
 }
 
