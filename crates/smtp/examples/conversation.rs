@@ -7,12 +7,8 @@ use smtp::client::{self, Client, MessagePlan, Tls};
 use smtp::server::{Durable, Event, Options, Server};
 
 const NOW: Time = Time(1_000);
-const COMMANDS: [&str; 4] = [
-    "EHLO source.bench.test\r\n",
-    "MAIL FROM:<bench@source.test>\r\n",
-    "RCPT TO:<user@example.test>\r\n",
-    "DATA\r\n",
-];
+const COMMANDS: [&str; 4] =
+    ["EHLO source.bench.test\r\n", "MAIL FROM:<bench@source.test>\r\n", "RCPT TO:<user@example.test>\r\n", "DATA\r\n"];
 const REPLIES: [&str; 5] = [
     "220 sink.bench.test ESMTP\r\n",
     "250-sink.bench.test\r\n250-PIPELINING\r\n250-SIZE 10485760\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n",
@@ -46,7 +42,8 @@ fn main() -> Result<(), String> {
 
 /// 4 KiB as smtp-source sends them.
 fn content() -> Vec<u8> {
-    let header = "From: <bench@source.test>\r\nTo: <user@example.test>\r\nSubject: bench\r\nMessage-ID: <1@source.test>\r\n\r\n";
+    let header =
+        "From: <bench@source.test>\r\nTo: <user@example.test>\r\nSubject: bench\r\nMessage-ID: <1@source.test>\r\n\r\n";
     let line = [b'X'; 78];
     let mut content = header.as_bytes().to_vec();
     while content.len() < 4096 {
