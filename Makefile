@@ -144,17 +144,18 @@ bench-instructions: ## Instructions that the hot paths take, counted by valgrind
 	@command -v valgrind >/dev/null || apt-get install -qq -y valgrind
 	@bench/instructions.py $(if $(KEEP),--keep)
 
-bench-control: ## Pages of a queue of a million; a month's audit trail of 5 million messages (10 GB, a quarter of an hour): what they cost, and how long their questions take
-	@rm -rf $(TARGET)/bench/pages
-	@mkdir -p $(TARGET)/bench/pages
-	@cargo run -q --locked --release -p store --example pages -- 1000000 $(TARGET)/bench/pages
+bench-control: ## Every page and API answer over a queue of 100,000 and of a million, a month's audit log of 5 million messages (10 GB), 100,000 aliases, a log of gigabytes (half an hour); writes BENCHMARKS.md
 	@cargo build -q --locked --release -p gateway
-	@bench/control.py $(TARGET)/release/gatepost $(TARGET)/bench/pages
-	@rm -rf $(TARGET)/bench/pages
-	@rm -rf $(TARGET)/bench/trail
-	@cargo run -q --locked --release -p store --example trail -- fill $(TARGET)/bench/trail
-	@cargo run -q --locked --release -p store --example trail -- ask $(TARGET)/bench/trail
-	@rm -rf $(TARGET)/bench/trail
+	@cargo build -q --locked --release -p store --examples
+	@rm -rf $(TARGET)/bench/control && mkdir -p $(TARGET)/bench/control
+	@$(TARGET)/release/examples/pages 1000000 $(TARGET)/bench/control
+	@bench/control.py $(TARGET)/release/gatepost $(TARGET)/bench/control --only /queue
+	@rm -rf $(TARGET)/bench/control && mkdir -p $(TARGET)/bench/control
+	@$(TARGET)/release/examples/pages 100000 $(TARGET)/bench/control
+	@$(TARGET)/release/examples/trail fill $(TARGET)/bench/control $(TRAIL)
+	@$(TARGET)/release/examples/trail ask $(TARGET)/bench/control
+	@bench/control.py $(TARGET)/release/gatepost $(TARGET)/bench/control --aliases 100000 --log 1000 --report BENCHMARKS.md
+	@rm -rf $(TARGET)/bench/control
 
 clean: ## Remove what was built and the demo's data
 	cargo clean -q

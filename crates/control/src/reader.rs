@@ -22,7 +22,7 @@ pub use destination::{
 };
 pub use diagnose::{DiagnoseReader, Diagnosed, Diagnosis, Step};
 pub use explain::{ExplainReader, Explained, FindingPage, ReplyPage, StatusPage};
-pub use log::{LogAsked, LogLine, LogPage, LogReader};
+pub use log::{LogAsked, LogFile, LogLine, LogPage, LogReader};
 pub use overview::{
     COUNTED, CauseTotal, Column, IdentityState, Oldest, Overview, OverviewReader, ScannerState, Span, Total,
 };

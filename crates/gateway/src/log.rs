@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use store::{Event, PACKED, packed_text};
@@ -25,8 +27,8 @@ pub(crate) struct Log {
 }
 
 struct Sink {
-    lines: Box<dyn Write + Send>,
-    json: Box<dyn Write + Send>,
+    lines: Output,
+    json: Output,
     zone: TimeZone,
     /// The second last formatted, and its text: most events share it.
     second: (i64, String),
@@ -36,8 +38,8 @@ impl Log {
     /// Opens both files (`-` is standard error) and starts the thread.
     pub(crate) fn open(folder: &Path, files: &crate::host::LogFiles) -> Result<Log, String> {
         let sink = Sink {
-            lines: open(folder, &files.file)?,
-            json: open(folder, &files.json)?,
+            lines: Output::open(folder, &files.file)?,
+            json: Output::open(folder, &files.json)?,
             zone: TimeZone::system(),
             second: (0, String::new()),
         };
@@ -61,13 +63,43 @@ impl Log {
     }
 }
 
-fn open(folder: &Path, name: &str) -> Result<Box<dyn Write + Send>, String> {
-    if name == "-" {
-        return Ok(Box::new(std::io::stderr()));
+/// Where lines go.
+enum Output {
+    Stderr(std::io::Stderr),
+    File { file: File, path: PathBuf, inode: u64 },
+}
+
+impl Output {
+    fn open(folder: &Path, name: &str) -> Result<Output, String> {
+        if name == "-" {
+            return Ok(Output::Stderr(std::io::stderr()));
+        }
+        let path = folder.join(name);
+        Output::file(&path).map_err(|error| format!("cannot open the log {}: {error}", path.display()))
     }
-    let path = folder.join(name);
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
-    Ok(Box::new(file.map_err(|error| format!("cannot open the log {}: {error}", path.display()))?))
+
+    fn file(path: &Path) -> io::Result<Output> {
+        let file = File::options().create(true).append(true).open(path)?;
+        let inode = file.metadata()?.ino();
+        Ok(Output::File { file, path: path.to_owned(), inode })
+    }
+
+    /// Writes at the file's end. One that rotation gave another name is left, and a new one begun: no signal is needed, and none comes
+    /// too late.
+    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        if let Output::File { path, inode, .. } = self
+            && path.metadata().map_or(0, |there| there.ino()) != *inode
+        {
+            // Where none can be made, the old one is written on.
+            if let Ok(new) = Output::file(&path.clone()) {
+                *self = new;
+            }
+        }
+        match self {
+            Output::Stderr(stderr) => stderr.write_all(octets),
+            Output::File { file, .. } => file.write_all(octets),
+        }
+    }
 }
 
 impl Sink {
@@ -82,7 +114,7 @@ impl Sink {
                 self.format(&event, &mut lines, &mut json);
                 next = if lines.len() < 65_536 { receiver.try_recv().ok() } else { None };
             }
-            let written = self.lines.write_all(lines.as_bytes()).and_then(|()| self.json.write_all(json.as_bytes()));
+            let written = self.lines.write(lines.as_bytes()).and_then(|()| self.json.write(json.as_bytes()));
             if let (Err(error), false) = (written, told) {
                 eprintln!("gatepost: the log cannot be written: {error}");
                 told = true;
@@ -177,5 +209,28 @@ fn plain(value: &Value, out: &mut String) {
         other => {
             let _ = write!(out, "{other}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_rotation_renamed_or_truncated_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maillog");
+        let mut output = Output::open(folder.path(), "maillog").unwrap();
+        output.write(b"one\n").unwrap();
+        std::fs::rename(&path, folder.path().join("maillog.1")).unwrap();
+        output.write(b"two\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(std::fs::read_to_string(folder.path().join("maillog.1")).unwrap(), "one\n");
+        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        output.write(b"three\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        std::fs::remove_file(&path).unwrap();
+        output.write(b"four\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "four\n");
     }
 }

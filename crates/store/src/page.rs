@@ -111,7 +111,7 @@ pub(crate) fn page(db: &Connection, selection: &Selection, of: &PageOf, lanes: &
             return Ok(page);
         }
         // What was found fitted too seldom: more at once, where finding any has a price of its own.
-        count = KEYS.max(if of.sort == Sort::Next { lanes.len() } else { 0 });
+        count = KEYS.max(if of.sort == Sort::Next { lanes.len() / 4 } else { 0 });
     }
 }
 
@@ -166,6 +166,11 @@ impl Selection {
             (false, _, Some(State::Held | State::SetAside)) => "INDEXED BY delivery_held",
             _ => "NOT INDEXED",
         }
+    }
+
+    /// Whether it may hold what is neither held nor set aside.
+    fn is_queued(&self) -> bool {
+        self.state.is_none_or(|state| state == State::Queued)
     }
 
     /// Whether the rows of its cause can be found by an index.

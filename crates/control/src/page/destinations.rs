@@ -6,6 +6,7 @@ use crate::right::{May, rights};
 use crate::{AttemptSeen, Center, Destination, DestinationRow, Down, Problem, Right, Spread, TlsSeen};
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mail::Time;
@@ -28,8 +29,6 @@ pub(crate) fn routes() -> Routes {
 const DNS_SOON: Duration = Duration::from_millis(30);
 /// Whoever asks for it waits at most so long.
 const DNS_WAIT: Duration = Duration::from_secs(4);
-/// How long an open page keeps its stream, after which it asks anew.
-const LIFE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 600_000 });
 
 /// How a page is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -142,8 +141,8 @@ async fn live(may: May<rights::Look>, State(center): State<Center>, Path(domain)
                 return;
             }
         }
-        // A browser whose stream ends asks again at once, and there is nothing more to say.
-        let _ = tokio::time::timeout(LIFE, news.closed()).await;
+        // So that the browser does not ask again.
+        let _ = news.send(Event::default().event("end").data("")).await;
     });
     live::events(may, &asked, events)
 }
@@ -264,7 +263,10 @@ mod tests {
         }
         assert!(!page.contains("192.0.2.1:25"), "{page}");
         let (_, stream) = get("ReadOnly", "/destinations/slow.test/live").await;
-        assert!(stream.contains("event: route") && stream.contains("192.0.2.1:25"), "{stream}");
+        assert!(
+            stream.contains("event: route") && stream.contains("event: end") && stream.contains("192.0.2.1:25"),
+            "{stream}"
+        );
         let (_, page) = get("ReadOnly", "/destinations/slow.test?wait=yes").await;
         assert!(page.contains("192.0.2.1:25") && !page.contains("data-live"), "{page}");
         let (_, page) = get("ReadOnly", "/destinations/typo.test").await;

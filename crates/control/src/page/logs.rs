@@ -4,7 +4,7 @@ use crate::page::{Routes, problem};
 use crate::part::form::{self, Field};
 use crate::part::{self, live, shell};
 use crate::right::{May, rights};
-use crate::{Center, LogAsked, LogLine, LogPage, Problem};
+use crate::{Center, LogAsked, LogFile, LogLine, LogPage, Problem};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -32,13 +32,26 @@ const TAGS: [&str; 9] =
     ["ML-ACCEPT", "ML-REJECT", "ML-DELIVERY", "ML-TRANSFAIL", "ML-PERMFAIL", "ML-LOOP", "ML-HOLD", "ALERT", "ORDER"];
 
 /// Where to look, beside what for.
-#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default)]
 struct Place {
     /// `before` of the page after.
-    before: Option<u64>,
+    before: String,
     /// Behind this octet.
     after: Option<u64>,
+}
+
+impl Place {
+    fn before(&self) -> Option<&str> {
+        Some(self.before.as_str()).filter(|before| !before.is_empty())
+    }
+}
+
+/// Which file to take away. Empty: the one that is written to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Taken {
+    file: String,
 }
 
 /// Lines of the log, the newest last.
@@ -51,7 +64,7 @@ async fn api(
 ) -> Result<Json<LogPage>, Problem> {
     match place.after {
         Some(after) => center.reader.log_after(&asked, after, 0).await.map(Json),
-        None => center.reader.log(&asked, place.before, LINES).await.map(Json),
+        None => center.reader.log(&asked, place.before(), LINES).await.map(Json),
     }
 }
 
@@ -61,22 +74,28 @@ async fn page(
     Query(asked): Query<LogAsked>,
     Query(place): Query<Place>,
 ) -> Response {
-    match center.reader.log(&asked, place.before, LINES).await {
-        Ok(found) => shell::page(&may.account, "/logs", "Logs", body(&asked, place, &found)).into_response(),
+    match center.reader.log(&asked, place.before(), LINES).await {
+        Ok(found) => shell::page(&may.account, "/logs", "Logs", body(&asked, &place, &found)).into_response(),
         Err(error) => problem::page(&may.account, &error),
     }
 }
 
-fn body(asked: &LogAsked, place: Place, found: &LogPage) -> Markup {
-    let live = (place.before.is_none()).then(|| format!("/logs/events?{}", address(asked, &[("after", found.end)])));
+fn body(asked: &LogAsked, place: &Place, found: &LogPage) -> Markup {
+    let is_newest = place.before().is_none();
+    let live = is_newest.then(|| format!("/logs/events?{}", address(asked, Some(("after", &found.end.to_string())))));
     html! {
         (filter(asked))
         p.row {
-            @if let Some(before) = found.before { a.button href=(format!("/logs?{}", address(asked, &[("before", before)]))) { (if found.lines.is_empty() { "Look further back" } else { "Older" }) } }
-            @if place.before.is_some() { a.button href=(format!("/logs?{}", address(asked, &[]))) { "Newest" } }
-            a.button href="/logs/download" { "Download " (found.file) " (" (part::bytes(found.size)) ")" }
+            @if let Some(before) = &found.before { a.button href=(format!("/logs?{}", address(asked, Some(("before", before))))) { (if found.lines.is_empty() { "Look further back" } else { "Older" }) } }
+            @if !is_newest { a.button href=(format!("/logs?{}", address(asked, None))) { "Newest" } }
+            @for file in found.files.iter().take(1) { (download_of(file)) }
             span.quiet { (part::bytes(found.looked)) " looked at" @if live.is_some() { "; new lines appear below by themselves" } }
         }
+        @if found.files.len() > 1 || found.compressed > 0 { details {
+            summary { "Older files" }
+            p.quiet { "Those are looked through as well, file after file." @if found.compressed > 0 { " " (found.compressed) " compressed " (if found.compressed == 1 { "one is" } else { "ones are" }) " not." } }
+            p.row { @for file in found.files.iter().skip(1) { (download_of(file)) } }
+        } }
         @if found.lines.is_empty() { (shell::empty(if found.before.is_some() { "Nothing that matches among what was looked at so far." } else { "Nothing matches." })) }
         ol.log #lines data-mode="append" data-live=[live] data-events="lines" { (lines(&found.lines)) }
     }
@@ -103,7 +122,11 @@ fn filter(asked: &LogAsked) -> Markup {
     }
 }
 
-fn address(asked: &LogAsked, numbers: &[(&str, u64)]) -> String {
+fn download_of(file: &LogFile) -> Markup {
+    html! { a.button href=(format!("/logs/download?file={}", part::encode(&file.name))) { "Download " (file.name) " (" (part::bytes(file.size)) ")" } }
+}
+
+fn address(asked: &LogAsked, place: Option<(&str, &str)>) -> String {
     let fields = [
         ("text", &asked.text),
         ("id", &asked.id),
@@ -114,7 +137,7 @@ fn address(asked: &LogAsked, numbers: &[(&str, u64)]) -> String {
     ];
     let given = fields.iter().filter(|(_, value)| !value.is_empty());
     let given = given.map(|(name, value)| format!("{name}={}", part::encode(value)));
-    given.chain(numbers.iter().map(|(name, value)| format!("{name}={value}"))).collect::<Vec<_>>().join("&")
+    given.chain(place.map(|(name, value)| format!("{name}={value}"))).collect::<Vec<_>>().join("&")
 }
 
 fn lines(lines: &[LogLine]) -> Markup {
@@ -152,15 +175,21 @@ async fn events(
     live::events(may, &center, receiver)
 }
 
-async fn download(_: May<rights::Look>, State(center): State<Center>) -> Response {
+async fn download(may: May<rights::Look>, State(center): State<Center>, Query(taken): Query<Taken>) -> Response {
+    let mut octets = match center.reader.log_octets(&taken.file, 0).await {
+        Ok(octets) => octets,
+        Err(error) => return problem::page(&may.account, &error),
+    };
     let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(4);
     tokio::spawn(async move {
         let mut from = 0;
-        while let Ok(octets) = center.reader.log_octets(from).await {
+        while !octets.is_empty() {
             from += octets.len() as u64;
-            if octets.is_empty() || sender.send(octets.into()).await.is_err() {
+            if sender.send(octets.into()).await.is_err() {
                 return;
             }
+            let Ok(more) = center.reader.log_octets(&taken.file, from).await else { return };
+            octets = more;
         }
     });
     let headers = [
@@ -181,14 +210,16 @@ mod tests {
         for part in [
             "/message/01K8Z6T3WQM2V",
             "&lt;script&gt;",
-            "before=500",
+            "before=500.7\"",
+            "/logs/download?file=maillog.1",
+            "2 compressed ones are not",
             "data-live=\"/logs/events?text=refused&amp;level=warning&amp;after=1000\"",
             "ML-REJECT",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("<script>alert"), "{page}");
-        let (_, old) = get("ReadOnly", "/logs?before=500").await;
+        let (_, old) = get("ReadOnly", "/logs?before=500.7").await;
         assert!(!old.contains("data-live") && old.contains("Newest"), "an old page is not followed: {old}");
         assert_eq!(get("HelpDesk", "/logs").await.0, 403);
         assert_eq!(get("HelpDesk", "/logs/download").await.0, 403);
@@ -200,6 +231,7 @@ mod tests {
             get("ReadOnly", "/logs/download").await,
             (axum::http::StatusCode::OK, "first piece, second piece".to_owned())
         );
+        assert_eq!(get("ReadOnly", "/logs/download?file=..%2Faccounts.db").await.0, 404);
         let (_, stream) = get("ReadOnly", "/logs/events?after=1000").await;
         assert!(stream.contains("event: lines") && stream.contains("/message/01K8Z6T3WQM2V"), "{stream}");
     }

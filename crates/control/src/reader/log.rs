@@ -1,4 +1,4 @@
-//! The log file, read from its end.
+//! The log, read from its end, through the files that rotation left.
 
 use crate::Problem;
 use async_trait::async_trait;
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 #[async_trait]
 pub trait LogReader: Send + Sync + 'static {
-    /// Lines that match, the newest last; looks backwards from `before` (absent: the end) for a bounded time.
-    async fn log(&self, asked: &LogAsked, before: Option<u64>, limit: usize) -> Result<LogPage, Problem>;
+    /// Lines that match, the newest last; looks backwards from `before` (absent: the end) for a bounded time, from file to file.
+    async fn log(&self, asked: &LogAsked, before: Option<&str>, limit: usize) -> Result<LogPage, Problem>;
     /// Lines that match and were written behind octet `from`, after waiting at most `ms` for one.
     async fn log_after(&self, asked: &LogAsked, from: u64, ms: u64) -> Result<LogPage, Problem>;
-    /// Octets of the file from `from` on; empty: that was its end.
-    async fn log_octets(&self, from: u64) -> Result<Vec<u8>, Problem>;
+    /// Octets of one of the files from `from` on; empty: that was its end.
+    async fn log_octets(&self, file: &str, from: u64) -> Result<Vec<u8>, Problem>;
 }
 
 /// Which lines. An empty field is not asked.
@@ -35,14 +35,23 @@ pub struct LogAsked {
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct LogPage {
     pub lines: Vec<LogLine>,
-    /// Look further back from here; absent: that was the file's beginning.
-    pub before: Option<u64>,
-    /// Octet behind the last that was looked at: for what is written later.
+    /// Look further back from here; absent: that was the beginning of the oldest file.
+    pub before: Option<String>,
+    /// Octet of the newest file behind the last that was looked at: for what is written later.
     pub end: u64,
     /// Octets looked at.
     pub looked: u64,
-    /// The file's name and size.
-    pub file: String,
+    /// The file that is written to, then those that rotation left, the newest first.
+    pub files: Vec<LogFile>,
+    /// Files that rotation compressed: they are not looked at.
+    pub compressed: u64,
+}
+
+/// A file of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct LogFile {
+    pub name: String,
+    /// Octets.
     pub size: u64,
 }
 

@@ -1,7 +1,7 @@
 //! A log for tests.
 
 use super::World;
-use crate::{LogAsked, LogLine, LogPage, LogReader, Problem};
+use crate::{LogAsked, LogFile, LogLine, LogPage, LogReader, Problem};
 use async_trait::async_trait;
 
 fn page() -> LogPage {
@@ -12,12 +12,13 @@ fn page() -> LogPage {
         audit_id: "01K8Z6T3WQM2V".to_owned(),
         text: "helo: <script>alert(1)</script>".to_owned(),
     };
-    LogPage { lines: vec![line], before: Some(500), end: 1000, looked: 500, file: "maillog".to_owned(), size: 1000 }
+    let files = ["maillog", "maillog.1"].map(|name| LogFile { name: name.to_owned(), size: 1000 }).into();
+    LogPage { lines: vec![line], before: Some("500.7".to_owned()), end: 1000, looked: 500, files, compressed: 2 }
 }
 
 #[async_trait]
 impl LogReader for World {
-    async fn log(&self, _: &LogAsked, _: Option<u64>, _: usize) -> Result<LogPage, Problem> {
+    async fn log(&self, _: &LogAsked, _: Option<&str>, _: usize) -> Result<LogPage, Problem> {
         Ok(page())
     }
 
@@ -29,7 +30,10 @@ impl LogReader for World {
         Err(Problem::Failed { what: "gone".to_owned() })
     }
 
-    async fn log_octets(&self, from: u64) -> Result<Vec<u8>, Problem> {
+    async fn log_octets(&self, file: &str, from: u64) -> Result<Vec<u8>, Problem> {
+        if !["", "maillog", "maillog.1"].contains(&file) {
+            return Err(Problem::Unknown { what: format!("no file {file:?}") });
+        }
         let all = b"first piece, second piece";
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(all.len());
         Ok(all[from..(from + 13).min(all.len())].to_vec())

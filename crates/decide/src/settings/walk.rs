@@ -14,7 +14,8 @@ use toml::de::{DeTable, DeValue};
 
 /// What a walk found.
 pub(super) struct Walk<'d> {
-    text: &'d str,
+    /// Where the document's lines end: counted once, for a document may have a hundred thousand entries.
+    ends: Vec<usize>,
     pub(super) complaints: Vec<Complaint>,
     pub(super) records: Vec<Record>,
     /// Lines of list entries, by `alias[a@corp.test]`.
@@ -69,7 +70,7 @@ pub(super) struct Table<'w, 'd> {
 impl<'d> Walk<'d> {
     pub(super) fn new(text: &'d str) -> Walk<'d> {
         Walk {
-            text,
+            ends: text.match_indices('\n').map(|(at, _)| at).collect(),
             complaints: Vec::new(),
             records: Vec::new(),
             lines: BTreeMap::new(),
@@ -86,8 +87,7 @@ impl<'d> Walk<'d> {
     }
 
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.get(..span.start).unwrap_or_default();
-        before.bytes().filter(|&byte| byte == b'\n').count() + 1
+        self.ends.partition_point(|end| *end < span.start) + 1
     }
 }
 

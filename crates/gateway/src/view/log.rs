@@ -1,8 +1,12 @@
-//! The log file for pages: looked through backwards from its end in pieces, so that its length does not matter.
+//! The log for pages: looked through backwards from its end in pieces, file after file as rotation left them, so that its length does
+//! not matter.
+
+mod files;
 
 use super::View;
 use async_trait::async_trait;
 use control::{LogAsked, LogLine, LogPage, Problem};
+use files::{Files, Place};
 use jiff::civil::DateTime;
 use std::fs::File;
 use std::io;
@@ -22,9 +26,18 @@ const POLL: Duration = Duration::from_millis(300);
 
 #[async_trait]
 impl control::LogReader for View {
-    async fn log(&self, asked: &LogAsked, before: Option<u64>, limit: usize) -> Result<LogPage, Problem> {
+    async fn log(&self, asked: &LogAsked, before: Option<&str>, limit: usize) -> Result<LogPage, Problem> {
         let (path, filter) = (self.log_file()?, Filter::of(asked)?);
-        spawn_blocking(move || backwards(&path, &filter, before, limit)).await.map_err(failed)?.map_err(failed)
+        let before = before.map(str::parse::<Place>).transpose().map_err(|what| field_before(what.to_owned()))?;
+        let read = move || {
+            let files = Files::of(&path)?;
+            let Some(from) = files.place(before) else { return Ok(None) };
+            backwards(&files, &filter, from, limit).map(Some)
+        };
+        let page = spawn_blocking(read).await.map_err(failed)?.map_err(|error: io::Error| failed(error))?;
+        page.ok_or_else(|| {
+            field_before("that part of the log was taken away meanwhile: begin at the newest".to_owned())
+        })
     }
 
     async fn log_after(&self, asked: &LogAsked, from: u64, ms: u64) -> Result<LogPage, Problem> {
@@ -42,16 +55,20 @@ impl control::LogReader for View {
         }
     }
 
-    async fn log_octets(&self, from: u64) -> Result<Vec<u8>, Problem> {
-        let path = self.log_file()?;
+    async fn log_octets(&self, file: &str, from: u64) -> Result<Vec<u8>, Problem> {
+        let (path, wanted) = (self.log_file()?, file.to_owned());
+        let unknown = format!("the log has no file {wanted:?}");
         let read = move || {
-            let file = File::open(&path)?;
+            // Of a name from outside only what the log's own files are called.
+            let Some(file) = Files::of(&path)?.named(&wanted) else { return Ok(None) };
+            let file = File::open(file)?;
             let mut octets = vec![0; PIECE as usize];
             let length = file.read_at(&mut octets, from)?;
             octets.truncate(length);
-            Ok(octets)
+            Ok(Some(octets))
         };
-        spawn_blocking(read).await.map_err(failed)?.map_err(|error: io::Error| failed(error))
+        let octets = spawn_blocking(read).await.map_err(failed)?.map_err(|error: io::Error| failed(error))?;
+        octets.ok_or(Problem::Unknown { what: unknown })
     }
 }
 
@@ -65,6 +82,10 @@ impl View {
 
 fn failed(error: impl std::fmt::Display) -> Problem {
     Problem::Failed { what: format!("the log cannot be read: {error}") }
+}
+
+fn field_before(what: String) -> Problem {
+    Problem::Field { field: "before".to_owned(), what }
 }
 
 /// What is asked, ready to be compared.
@@ -160,27 +181,76 @@ fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(&octets[..octets.len().min(LINE_MAX)]).into_owned()
 }
 
-/// From the end, or from `before`, towards the beginning.
-fn backwards(path: &Path, filter: &Filter, before: Option<u64>, limit: usize) -> io::Result<LogPage> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let end = before.unwrap_or(size).min(size);
+/// From a place towards the beginning of the oldest file, until the page is full or its time is up.
+fn backwards(files: &Files, filter: &Filter, from: Place, limit: usize) -> io::Result<LogPage> {
     let until = Instant::now() + LOOK;
-    let mut page = LogPage { end, file: name(path), size, ..LogPage::default() };
+    let mut page = LogPage { files: files.told(), compressed: files.compressed, ..LogPage::default() };
+    for (at, file) in files.all.iter().enumerate().skip_while(|(_, file)| file.inode != from.inode) {
+        let open = File::open(&file.path)?;
+        let is_start = file.inode == from.inode;
+        let mut end = if is_start { from.octet.min(file.size) } else { file.size };
+        if at == 0 {
+            end = whole_lines(&open, end)?;
+            page.end = end;
+        }
+        if let Some(latest) = filter.until {
+            end = end.min(files::written_by(&open, end, latest)?);
+        }
+        let before = in_file(&open, end, filter, limit, until, &mut page)?;
+        let more = match before {
+            Before::Octet(octet) => Some(Place { octet, inode: file.inode }),
+            Before::Beginning => files.all.get(at + 1).map(|next| Place { octet: next.size, inode: next.inode }),
+            Before::Nothing => None,
+        };
+        page.before = more.map(|place| place.to_string());
+        if !matches!(before, Before::Beginning) || page.lines.len() >= limit || Instant::now() > until {
+            break;
+        }
+    }
+    page.lines.reverse();
+    Ok(page)
+}
+
+/// The end of the last whole line: what is being written just now is looked at later.
+fn whole_lines(file: &File, end: u64) -> io::Result<u64> {
+    let mut at = end;
+    while at > 0 {
+        let from = at.saturating_sub(4096);
+        let mut piece = vec![0; (at - from) as usize];
+        file.read_exact_at(&mut piece, from)?;
+        if let Some(last) = piece.iter().rposition(|octet| *octet == b'\n') {
+            return Ok(from + last as u64 + 1);
+        }
+        at = from;
+    }
+    Ok(0)
+}
+
+/// Where the look through one file ended.
+enum Before {
+    /// There is more of it before this.
+    Octet(u64),
+    Beginning,
+    /// What comes before is too old to match, here and in older files.
+    Nothing,
+}
+
+/// One file from `end` backwards; lines are added the newest first.
+fn in_file(
+    file: &File,
+    end: u64,
+    filter: &Filter,
+    limit: usize,
+    until: Instant,
+    page: &mut LogPage,
+) -> io::Result<Before> {
     let (mut at, mut rest) = (end, Vec::new());
-    let mut is_first = true;
-    loop {
+    while at > 0 {
         let from = at.saturating_sub(PIECE);
         let mut piece = vec![0; (at - from) as usize];
         file.read_exact_at(&mut piece, from)?;
+        page.looked += at - from;
         piece.append(&mut rest);
-        if is_first && before.is_none() {
-            // A line that is being written just now is not whole yet; what follows it is looked at later.
-            let whole = piece.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
-            page.end = from + whole as u64;
-            piece.truncate(whole);
-            is_first = false;
-        }
         at = from;
         // The line at the piece's beginning goes on in the piece before.
         let first =
@@ -190,12 +260,13 @@ fn backwards(path: &Path, filter: &Filter, before: Option<u64>, limit: usize) ->
             let start = stop - line.len();
             if !line.is_empty() {
                 let raw = text(line);
+                if filter.ends_at(&raw) {
+                    return Ok(Before::Nothing);
+                }
                 page.lines.extend(filter.line(&raw));
-                if page.lines.len() >= limit || filter.ends_at(&raw) {
-                    page.before = Some(at + start as u64).filter(|_| page.lines.len() >= limit);
-                    page.looked = end - at - start as u64;
-                    page.lines.reverse();
-                    return Ok(page);
+                if page.lines.len() >= limit {
+                    let octet = at + start as u64;
+                    return Ok(if octet == 0 { Before::Beginning } else { Before::Octet(octet) });
                 }
             }
             stop = start.saturating_sub(1);
@@ -205,13 +276,11 @@ fn backwards(path: &Path, filter: &Filter, before: Option<u64>, limit: usize) ->
             // No line is so long: this is no log.
             rest.clear();
         }
-        page.looked = end - at;
-        if at == 0 || Instant::now() > until {
-            page.before = Some(at + rest.len() as u64).filter(|_| at > 0);
-            page.lines.reverse();
-            return Ok(page);
+        if at > 0 && Instant::now() > until {
+            return Ok(Before::Octet(at + rest.len() as u64));
         }
     }
+    Ok(Before::Beginning)
 }
 
 /// From an octet on, one piece. A file that became shorter was begun anew.
@@ -230,11 +299,7 @@ fn forwards(path: &Path, filter: &Filter, from: u64) -> io::Result<LogPage> {
     let whole = if whole == 0 && piece.len() as u64 == PIECE { piece.len() } else { whole };
     let lines = piece[..whole].split(|octet| *octet == b'\n').filter(|line| !line.is_empty());
     let lines = lines.filter_map(|line| filter.line(&text(line))).collect();
-    Ok(LogPage { lines, before: None, end: from + whole as u64, looked: whole as u64, file: name(path), size })
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    Ok(LogPage { lines, end: from + whole as u64, looked: whole as u64, ..LogPage::default() })
 }
 
 #[cfg(test)]
@@ -302,23 +367,134 @@ mod tests {
         (folder, path)
     }
 
+    /// A page before a place, and the place of the next.
+    fn page(path: &Path, filter: &Filter, before: Option<&str>, limit: usize) -> LogPage {
+        let files = Files::of(path).unwrap();
+        let place = files.place(before.map(|before| before.parse().unwrap())).unwrap();
+        backwards(&files, filter, place, limit).unwrap()
+    }
+
+    /// All lines, by pages of seven; `between` is called after each.
+    fn all(path: &Path, filter: &Filter, mut between: impl FnMut(usize)) -> Vec<String> {
+        let (mut before, mut found, mut pages) = (None, Vec::new(), 0);
+        loop {
+            let page = page(path, filter, before.as_deref(), 7);
+            assert!(page.lines.len() <= 7);
+            let mut lines: Vec<String> = page.lines.into_iter().map(|line| line.text).collect();
+            lines.append(&mut found);
+            found = lines;
+            before = page.before;
+            pages += 1;
+            between(pages);
+            if before.is_none() {
+                return found;
+            }
+        }
+    }
+
+    fn lines(from: usize, until: usize) -> String {
+        (from..until).map(|number| format!("{number}\n")).collect()
+    }
+
+    #[test]
+    fn pages_go_on_in_the_files_that_rotation_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maillog");
+        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+        for (name, text, age) in [
+            ("maillog.2", lines(0, 10), 2),
+            ("maillog-20261124", lines(10, 20), 1),
+            ("maillog.1", lines(20, 25), 0),
+            ("maillog", lines(25, 40), 0),
+            ("maillog.3.gz", "packed".to_owned(), 3),
+            ("maillog.old", "something else".to_owned(), 0),
+            ("events.json.1", "something else".to_owned(), 0),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            let file = File::options().append(true).open(folder.path().join(name)).unwrap();
+            file.set_modified(old - Duration::from_secs(age * 60)).unwrap();
+        }
+        let expected: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+        assert_eq!(all(&path, &Filter::default(), |_| {}), expected);
+        let page = page(&path, &Filter::default(), None, 3);
+        let names: Vec<&str> = page.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["maillog", "maillog.1", "maillog-20261124", "maillog.2"]);
+        assert_eq!(page.compressed, 1);
+        assert!(Files::of(&path).unwrap().named("maillog.old").is_none());
+    }
+
+    #[test]
+    fn a_rotation_between_two_pages_loses_no_line_and_repeats_none() {
+        for renames in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, first, second) =
+                ["maillog", "maillog.1", "maillog.2"].map(|name| folder.path().join(name)).into();
+            std::fs::write(&first, lines(0, 20)).unwrap();
+            std::fs::write(&path, lines(20, 60)).unwrap();
+            let found = all(&path, &Filter::default(), |pages| {
+                if pages != 2 {
+                    return;
+                }
+                std::fs::rename(&first, &second).unwrap();
+                if renames {
+                    std::fs::rename(&path, &first).unwrap();
+                    std::fs::write(&path, "new\n").unwrap();
+                } else {
+                    std::fs::copy(&path, &first).unwrap();
+                    std::fs::write(&path, "new\n").unwrap();
+                }
+            });
+            let expected: Vec<String> = (0..60).map(|number| number.to_string()).collect();
+            assert_eq!(found, expected, "renames: {renames}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_a_part_that_is_gone_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maillog");
+        std::fs::write(&path, lines(0, 3)).unwrap();
+        let files = Files::of(&path).unwrap();
+        assert_eq!(files.place(Some("2.1".parse().unwrap())), None);
+        assert!("2".parse::<Place>().is_err() && "a.b".parse::<Place>().is_err());
+    }
+
+    #[test]
+    fn an_end_in_time_is_found_without_reading_what_is_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maillog");
+        let mut file = std::io::BufWriter::new(File::create(&path).unwrap());
+        // A line each second of a day: 12 MB.
+        for second in 0..86_400 {
+            let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+            let filling = "x".repeat(100);
+            writeln!(file, "2026 Nov 25 {hour:02}:{minute:02}:{second:02} UTC (info) gatepost: [12] INFO: {filling}")
+                .unwrap();
+        }
+        drop(file);
+        let asked = LogAsked { until: "2026-11-25 02:00:00".to_owned(), ..LogAsked::default() };
+        let filter = Filter::of(&asked).unwrap();
+        let (mut before, mut looked) = (None, 0);
+        // A page's time may be up before its first line.
+        let lines = loop {
+            let page = page(&path, &filter, before.as_deref(), 3);
+            looked += page.looked;
+            before = page.before;
+            if !page.lines.is_empty() {
+                break page.lines;
+            }
+        };
+        assert_eq!(lines.last().unwrap().time, "2026 Nov 25 01:59:59 UTC");
+        // Two hours' lines at the most, and what is read at once.
+        assert!(looked < 2_000_000, "{looked} octets were looked at");
+    }
+
     #[test]
     fn pages_backwards_give_every_line_once_whatever_its_place() {
         for width in [1, 77, 4099, 60_000] {
             let count = if width > 10_000 { 20 } else { 900 };
             let (_folder, path) = numbered(count, width);
-            let (mut before, mut found) = (None, Vec::new());
-            loop {
-                let page = backwards(&path, &Filter::default(), before, 7).unwrap();
-                assert!(page.lines.len() <= 7);
-                let mut lines: Vec<String> = page.lines.into_iter().map(|line| line.text).collect();
-                lines.append(&mut found);
-                found = lines;
-                before = page.before;
-                if before.is_none() {
-                    break;
-                }
-            }
+            let found = all(&path, &Filter::default(), |_| {});
             let expected: Vec<String> = (0..count)
                 .map(|number| {
                     let number = number.to_string();
@@ -333,12 +509,12 @@ mod tests {
     #[test]
     fn what_is_written_later_is_followed_line_by_line() {
         let (_folder, path) = numbered(3, 5);
-        let end = backwards(&path, &Filter::default(), None, 10).unwrap().end;
+        let end = page(&path, &Filter::default(), None, 10).end;
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         write!(file, "half").unwrap();
         let page = forwards(&path, &Filter::default(), end).unwrap();
         assert!(page.lines.is_empty() && page.end == end);
-        assert_eq!(backwards(&path, &Filter::default(), None, 10).unwrap().end, end);
+        assert_eq!(self::page(&path, &Filter::default(), None, 10).end, end);
         writeln!(file, " and half").unwrap();
         let page = forwards(&path, &Filter::default(), end).unwrap();
         assert_eq!(page.lines[0].text, "half and half");

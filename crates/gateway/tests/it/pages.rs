@@ -66,7 +66,7 @@ async fn a_destination_is_shown_and_diagnosed_with_every_line_said() {
 
     let address = next_hop.address().to_string();
     holds(&get(&gateway, "/destinations", &ann).await, &["/destinations/corp.test", &address]);
-    let page = get(&gateway, "/destinations/corp.test", &ann).await;
+    let page = get(&gateway, "/destinations/corp.test?wait=yes", &ann).await;
     holds(&page, &[&address, "domain corp.test (settings line 2)", "RCPT TO", "mailbox busy", "Probe it now"]);
 
     let diagnosis = location(&post(&gateway, "/diagnose", &ann, "q=b%40corp.test").await);

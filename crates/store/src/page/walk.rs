@@ -3,7 +3,6 @@
 
 use super::{By, Cursor, Sort, by};
 use crate::order::{self, Selection};
-use crate::queue::State;
 use mail::{AuditId, Time};
 use rusqlite::types::Value as Sql;
 use rusqlite::{CachedStatement, Connection, Result, Row, params, params_from_iter};
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 /// Keys fetched at once where the page's own number was not enough.
 pub(super) const KEYS: usize = 500;
-/// Keys of one lane fetched at once after its first.
+/// Keys of one lane fetched at once: one, then twice as many each time up to this.
 const OF_LANE: usize = 64;
 /// Finding a lane's first key costs about as much as passing by so many rows of its index.
 const SEEK: u64 = 4;
@@ -46,7 +45,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn of(selection: &'a Selection, sort: Sort, lanes: &'a HashMap<String, u64>) -> Walk<'a> {
-        let is_held = selection.state.is_some_and(|state| state != State::Queued);
+        let is_held = !selection.is_queued();
         // What is held has no next attempt: its age is its order.
         let sort = if sort == Sort::Next && is_held { Sort::Oldest } else { sort };
         let wanted: Vec<&str> = match selection.lanes.as_slice() {
@@ -62,7 +61,7 @@ impl<'a> Walk<'a> {
     pub(super) fn keys(&self, db: &Connection, after: Option<Cursor>, count: usize) -> Result<Keys> {
         match self.sort {
             Sort::Oldest | Sort::Newest if self.by == By::Table => self.by_age(db, after, count, None),
-            Sort::Oldest | Sort::Newest => self.by_age_in_lanes(db, after, count, false),
+            Sort::Oldest | Sort::Newest => self.by_age_in_lanes(db, after, count, None),
             Sort::Next if !self.lanes.is_empty() => by_next(db, &self.lanes, after, count),
             Sort::Next => self.by_next_in_all(db, after, count),
             Sort::Expiry { mail, bounces } => self.by_expiry(db, after, count, (mail, bounces)),
@@ -78,10 +77,12 @@ impl<'a> Walk<'a> {
         let (mut filter, mut values) = self.selection.filter(&states);
         let mut hint = self.selection.index();
         match bounces {
-            Some(true) => {
+            // What is held is few, too.
+            Some(true) if self.selection.is_queued() => {
                 hint = "INDEXED BY delivery_bounce";
                 range.push("sender = '<>'");
             }
+            Some(true) => filter.push("sender = '<>'"),
             Some(false) => filter.push("sender <> '<>'"),
             None => {}
         }
@@ -101,15 +102,22 @@ impl<'a> Walk<'a> {
         Ok(Keys { more: keys.len() == count, keys })
     }
 
-    /// The rows of a few lanes, sorted. `apart`: bounces are passed by.
-    fn by_age_in_lanes(&self, db: &Connection, after: Option<Cursor>, count: usize, apart: bool) -> Result<Keys> {
+    /// The rows of a few lanes, sorted. `bounces` as there.
+    fn by_age_in_lanes(
+        &self,
+        db: &Connection,
+        after: Option<Cursor>,
+        count: usize,
+        bounces: Option<bool>,
+    ) -> Result<Keys> {
         let (order, behind) = match self.sort {
             Sort::Newest => ("message DESC, n DESC", "<"),
             _ => ("message, n", ">"),
         };
-        let fits = match apart {
-            true => "(SELECT sender <> '<>' FROM delivery WHERE message = key.message AND n = key.n)",
-            false => "1",
+        let fits = match bounces {
+            Some(true) => "(SELECT sender = '<>' FROM delivery WHERE message = key.message AND n = key.n)",
+            Some(false) => "(SELECT sender <> '<>' FROM delivery WHERE message = key.message AND n = key.n)",
+            None => "1",
         };
         let sql = format!(
             "SELECT 0, message, n, {fits} FROM (
@@ -147,11 +155,12 @@ impl<'a> Walk<'a> {
         count: usize,
         (mail, bounces): (Duration, Duration),
     ) -> Result<Keys> {
-        let mut mails = match self.by {
-            By::Table => self.by_age(db, behind(after, mail), count, Some(false))?,
-            By::Lanes => self.by_age_in_lanes(db, behind(after, mail), count, true)?,
+        let walk = |after, bounces| match self.by {
+            By::Table => self.by_age(db, after, count, Some(bounces)),
+            By::Lanes => self.by_age_in_lanes(db, after, count, Some(bounces)),
         };
-        let mut returns = self.by_age(db, behind(after, bounces), count, Some(true))?;
+        let mut mails = walk(behind(after, mail), false)?;
+        let mut returns = walk(behind(after, bounces), true)?;
         let more = mails.more || returns.more;
         // Behind the end of a walk that goes on, the other knows nothing.
         let mut end = None;
@@ -201,22 +210,24 @@ fn by_next(db: &Connection, lanes: &[&str], after: Option<Cursor>, count: usize)
          WHERE lane = ?1 AND (next_ms, message, n) > (?2, ?3, ?4) ORDER BY next_ms, message, n LIMIT ?5",
     )?;
     let start = after.unwrap_or(Cursor { value: i64::MIN, id: AuditId::new(0, 0, 0), n: 0 });
-    let mut waiting: Vec<VecDeque<Cursor>> = Vec::with_capacity(lanes.len());
+    let mut waiting: Vec<(usize, VecDeque<Cursor>)> = Vec::with_capacity(lanes.len());
     let mut heads = BinaryHeap::with_capacity(lanes.len());
     for (which, lane) in lanes.iter().enumerate() {
         let mut first = of_lane(&mut statement, lane, start, 1)?;
         heads.extend(first.pop_front().map(|at| Reverse((at, which))));
-        waiting.push(first);
+        waiting.push((1, first));
     }
     let mut keys = Vec::with_capacity(count);
     while keys.len() < count
         && let Some(Reverse((at, which))) = heads.pop()
     {
         keys.push(Key { at, may_fit: true });
-        if waiting[which].is_empty() {
-            waiting[which] = of_lane(&mut statement, lanes[which], at, OF_LANE)?;
+        let (size, of_this) = &mut waiting[which];
+        if of_this.is_empty() {
+            *size = (*size * 2).min(OF_LANE);
+            *of_this = of_lane(&mut statement, lanes[which], at, *size)?;
         }
-        heads.extend(waiting[which].pop_front().map(|at| Reverse((at, which))));
+        heads.extend(of_this.pop_front().map(|at| Reverse((at, which))));
     }
     Ok(Keys { more: keys.len() == count, keys })
 }
