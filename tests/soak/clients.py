@@ -1,5 +1,5 @@
 """Those who use the gateway meanwhile: senders, clients that mean no good, an administrator, and somebody who reads the Control Center."""
-import json, random, smtplib, socket, ssl, statistics, struct, threading, time
+import http.client, json, random, smtplib, socket, ssl, statistics, struct, threading, time, urllib.request
 
 from peers import Failed
 from world import ALIASES, DOMAINS, FAR, GATEWAY6, PORT, checksum
@@ -185,19 +185,15 @@ class Clients:
         elif order != "back":
             key, value = next(iter(which.items()))
             words = ["queue", order, f"--{'status' if key == 'text' else key}", value] + {"hold": ["--why", "an audit"], "reroute": ["--to", hop]}.get(order, [])
-            try:
+            with self.gateway.turning:
                 self.gateway.ask(*words)
-            except Failed:
-                # Between an end and the next start commands work on the folder themselves, and may meet a start.
-                if self.gateway.steady:
-                    raise
         self.orders += 1
         if chance.random() < 0.3:
             self.stopped.wait(2)
             self.gateway.http("POST", "/api/v1/queue/orders?dry_run=false", {"order": "release", "which": {"held": True}})
         self.stopped.wait(chance.uniform(1, 8))
 
-    PATHS = ("/", "/queue", "/audit", "/audit?q=user-1", "/destinations", "/destinations/now.test", "/dashboard/live", "/logs", "/configuration", "/domains", "/acts", "/certificates", "/identity", "/alerts",
+    PATHS = ("/", "/queue", "/audit", "/audit?q=user-1", "/destinations", "/destinations/now.test", "/logs", "/configuration", "/domains", "/acts", "/certificates", "/identity", "/alerts",
              "/api/v1/overview?span=hour", "/api/v1/queue/messages?domain=now.test", "/api/v1/queue/causes", "/api/v1/queue/domains", "/api/v1/audit", "/api/v1/logs",
              "/api/v1/settings", "/api/v1/destinations", "/metrics", "/healthz")
 
@@ -215,7 +211,18 @@ class Clients:
                 raise Failed(f"{path} took {took:.0f} s")
             if path.startswith("/api/v1/audit") and answer[0] == 200 and chance.random() < 0.5:
                 self.message(json.loads(answer[1]), chance)
+        if chance.random() < 0.1:
+            self.stream()
         self.stopped.wait(chance.uniform(0, 2))
+
+    def stream(self):
+        """Live figures, as a browser keeps them open, and leaves them."""
+        request = urllib.request.Request(f"http://{self.gateway.address}:8025/dashboard/live", headers={"Authorization": f"Bearer {self.gateway.token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                answer.read1(200)
+        except (OSError, http.client.HTTPException):
+            pass
 
     def message(self, found, chance):
         rows = found.get("rows") or found.get("messages") or []

@@ -79,7 +79,6 @@ class Soak:
         self.hops = [Hop(address, self.ledger, chance(f"hop {at}"), certificate) for at, address in enumerate(addresses)]
         self.dns = Dns(proof.own_address(), self.hops, chance("dns"))
         self.gateway = world.gateway = Gateway(world.binary, world.folder("soak"), self.hops, self.dns.address, self.ledger)
-        self.gateway.steady = False
         self.gateway.start()
         self.clients = Clients(world, self.gateway, self.ledger, pause_s)
         self.meter = Meter(self.gateway, min(10, max(1, seconds / 60)))
@@ -88,7 +87,6 @@ class Soak:
         end = time.monotonic()
         for part, steady in PARTS if self.seconds >= 600 else PARTS_SHORT:
             end += self.seconds * part
-            self.gateway.steady = steady
             while time.monotonic() < end:
                 time.sleep(max(0, min(self.chance.uniform(0.3, 4.0), end - time.monotonic())))
                 self.turn(steady)
@@ -116,12 +114,14 @@ class Soak:
         elif what == "hangup":
             self.gateway.signal(signal.SIGHUP)
         elif what == "kill":
-            self.gateway.kill()
-            self.gateway.start()
-        elif not self.gateway.stop():
-            raise Failed("SIGTERM was not followed by a clean end")
+            with self.gateway.turning:
+                self.gateway.kill()
+                self.gateway.start()
         else:
-            self.gateway.start()
+            with self.gateway.turning:
+                if not self.gateway.stop():
+                    raise Failed("SIGTERM was not followed by a clean end")
+                self.gateway.start()
 
     shown = 0
 

@@ -190,6 +190,7 @@ class Gateway(proof.Gateway):
     def __init__(self, binary, folder, hops, dns, ledger):
         super().__init__(binary, folder, hops[0])
         self.hops, self.dns, self.ledger, self.started, self.ends = hops, dns, ledger, [], []
+        self.turning = threading.Lock()  # a command while no gateway runs works on the folder itself, and a start would find it taken
         self.six = any(":" in hop.address for hop in hops)
         six = f', "[{GATEWAY6}]:{PORT}"' if self.six else ""
         (self.folder / "gatepost.toml").write_text(f"""
