@@ -190,7 +190,8 @@ def main():
     if "BENCH_INSIDE" not in os.environ:
         run.build(given)
         run.enter_namespace()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("growth.py: stopped"))
     folder, rows = Path(tempfile.mkdtemp(prefix="gatepost-growth-", dir="/var/tmp")), []
     folder.chmod(0o755)

@@ -400,6 +400,11 @@ impl Cli {
         }
     }
 
+    /// Whether this becomes the gateway itself.
+    pub(crate) fn is_run(&self) -> bool {
+        matches!(self.command, Command::Run)
+    }
+
     async fn answer(self) -> Result<ExitCode, String> {
         let (json, config) = (self.json, self.config);
         let host = || Host::read(config.as_deref().unwrap_or_else(|| crate::host::usual()));

@@ -23,6 +23,8 @@ mod lists;
 mod log;
 mod loops;
 mod manual;
+#[cfg(feature = "mimalloc")]
+mod memory;
 mod metrics;
 mod outcome;
 mod password;
@@ -71,6 +73,10 @@ fn main() -> ExitCode {
         usual(panic);
     }));
     let cli = cli::Cli::parse();
+    #[cfg(feature = "mimalloc")]
+    if cli.is_run() {
+        memory::begin();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build();
     match runtime {
         Ok(runtime) => runtime.block_on(cli.execute()),

@@ -226,6 +226,12 @@ impl Gateway {
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
+    /// What the kernel says of the program: `environ`, `status`.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let pid = self.child.as_ref().unwrap().id();
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).into_owned()
+    }
+
     /// Waits for the program's own end.
     pub(crate) async fn ended(&mut self) -> bool {
         let started = std::time::Instant::now();

@@ -196,3 +196,13 @@ async fn log_and_metrics_tell_of_each_message() {
         assert!(event["audit_id"].is_string() && event["event"].is_string(), "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_allocator_is_told_to_give_memory_back_and_the_process_stays_the_same() {
+    let gateway = Gateway::start("").await;
+    let (environment, status) = (gateway.proc("environ"), gateway.proc("status"));
+    assert!(environment.split('\0').any(|set| set == "MIMALLOC_PURGE_DELAY=100"), "{environment}");
+    assert!(status.contains("Umask:\t0077") && !status.contains("THP_enabled:\t1"), "{status}");
+    // As it was called.
+    assert!(gateway.proc("cmdline").contains("gatepost\0run"), "{}", gateway.proc("cmdline"));
+}
