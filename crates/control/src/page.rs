@@ -13,6 +13,7 @@ pub(crate) mod dashboard;
 pub(crate) mod destinations;
 pub(crate) mod diagnose;
 pub(crate) mod domains;
+pub(crate) mod everywhere;
 pub(crate) mod explain;
 pub(crate) mod first_start;
 pub(crate) mod identity;
@@ -64,6 +65,7 @@ fn pages() -> Routes {
         .merge(backup::routes())
         .merge(setup::routes())
         .merge(change::routes())
+        .merge(everywhere::routes())
         .merge(smtp::routes())
         .merge(domains::routes())
         .merge(configuration::routes())

@@ -124,12 +124,13 @@ pub(crate) struct Asked<'a> {
 pub(crate) async fn ask(center: &Center, asked: &Asked<'_>) -> Result<Response, Vec<Complaint>> {
     match preview(center, asked.base, &asked.wish).await {
         Err(failed) => Ok(problem::page(asked.account, &failed)),
-        Ok(found) if found.is_good() => Ok(preview_page(asked, &found, StatusCode::OK)),
+        Ok(found) if found.is_good() => Ok(preview_page(center, asked, &found, StatusCode::OK)),
         Ok(found) => Err(found.checked.complaints),
     }
 }
 
-fn preview_page(asked: &Asked<'_>, found: &Preview, code: StatusCode) -> Response {
+fn preview_page(center: &Center, asked: &Asked<'_>, found: &Preview, code: StatusCode) -> Response {
+    let has_others = !center.scanners.scanners().is_empty();
     let body = html! {
         p.lead { "Nothing is changed yet. This is what would change in version " (found.now.version) ", which is in force:" }
         (collisions(found, &asked.wish))
@@ -147,7 +148,11 @@ fn preview_page(asked: &Asked<'_>, found: &Preview, code: StatusCode) -> Respons
                     input type="hidden" name="here" value=(asked.here);
                     input type="hidden" name="wish" value=(serde_json::to_string(&asked.wish).unwrap_or_default());
                     (form::text("text", Field { name: "comment", label: "Comment", hint: "Why; it stands in the history of versions.", ..Field::default() }))
-                    p { button.primary type="submit" { "Apply now" } " " a.button href=(asked.back) { "Leave it as it is" } }
+                    p {
+                        button.primary type="submit" { @if has_others { "Apply now, on this Scanner" } @else { "Apply now" } } " "
+                        @if has_others { button type="submit" formaction="/settings/everywhere" { "Preview on all Scanners" } " " }
+                        a.button href=(asked.back) { "Leave it as it is" }
+                    }
                     p.quiet { "New connections and new attempts follow it at once, without a restart. The version before can be put back in one step." }
                 }
                 details { summary { "The whole document as it would be" } pre #result { (found.text) } }
@@ -216,7 +221,7 @@ pub(crate) fn above(document: &Document, applied: Option<i64>, may: bool) -> Mar
 }
 
 /// A page of this site, and no other.
-fn local(path: &str) -> &str {
+pub(crate) fn local(path: &str) -> &str {
     if path.starts_with('/') && !path.starts_with("//") && !path.contains('\\') { path } else { "/settings" }
 }
 
@@ -259,7 +264,7 @@ async fn apply(
         );
     }
     if found.meanwhile.is_some() || found.now.file.is_some() {
-        return preview_page(&asked, &found, StatusCode::CONFLICT);
+        return preview_page(&center, &asked, &found, StatusCode::CONFLICT);
     }
     let order = Order::SettingsApply { text: found.text, comment: text("comment").trim().to_owned(), base: Some(base) };
     match center.orders.order(&may.account, order, false).await {

@@ -1,5 +1,6 @@
 //! Scanners: the other gateways that this Control Center knows: how they are; enrolled, tested, changed, removed.
 
+mod drift;
 mod one;
 
 use crate::page::{Routes, problem};
@@ -30,6 +31,7 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(remove))
         .routes(routes!(test))
         .merge(one::routes())
+        .merge(drift::routes())
 }
 
 type Admin = May<rights::Administer>;
@@ -328,7 +330,7 @@ fn settings_of(scanner: &Scanner, report: &Report, own: &Report) -> Markup {
     html! {
         a href=(format!("{}/settings", scanner.url)) { "version " (report.settings_version) } br;
         @if report.settings_mark == own.settings_mark { span.quiet { "the same as here" } }
-        @else { (shell::badge("warn", "differs from here")) }
+        @else { a href=(format!("/scanner/{}/drift", encode(&scanner.name))) { (shell::badge("warn", "differs from here")) } }
     }
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn changes(changes: &[Change]) -> Markup {
 }
 
 /// A recipient list may be long.
-fn short(value: &str) -> Markup {
+pub(crate) fn short(value: &str) -> Markup {
     const LONG: usize = 600;
     match value.char_indices().nth(LONG) {
         None => html! { code { (value) } },

@@ -25,32 +25,35 @@ pub fn is_own(path: &str) -> bool {
     })
 }
 
-/// The edits that make settings equal to `to` in a document that says `from`. Secrets are in them.
-pub fn between(from: &Settings, to: &Settings) -> Vec<Edit> {
+/// The edits that make settings equal to `to` in a document that says `from`, each with the key or entry that it is about.
+/// Secrets are in them.
+pub fn between(from: &Settings, to: &Settings) -> Vec<(String, Edit)> {
     let (before, after) = (tables(from), tables(to));
     let mut edits = Vec::new();
     for (table, keys) in &after {
         match before.get(table) {
-            None if table.contains('[') => edits.push(Edit::Add {
-                list: table.split('[').next().unwrap_or_default().to_owned(),
-                keys: keys.iter().filter_map(|(key, value)| Some(((*key).to_owned(), value.clone()?))).collect(),
-            }),
+            None if table.contains('[') => {
+                let list = table.split('[').next().unwrap_or_default().to_owned();
+                let keys = keys.iter().filter_map(|(key, value)| Some(((*key).to_owned(), value.clone()?))).collect();
+                edits.push((table.clone(), Edit::Add { list, keys }));
+            }
             known => {
                 for (key, value) in keys {
                     let old = known.and_then(|known| known.get(key)).cloned().flatten();
                     let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
-                    match value {
-                        value if *value == old => {}
-                        Some(value) => edits.push(Edit::Set { path, value: value.clone() }),
-                        None => edits.push(Edit::Unset { path }),
-                    }
+                    let edit = match value {
+                        value if *value == old => continue,
+                        Some(value) => Edit::Set { path: path.clone(), value: value.clone() },
+                        None => Edit::Unset { path: path.clone() },
+                    };
+                    edits.push((path, edit));
                 }
             }
         }
     }
     let gone: BTreeSet<&String> =
         before.keys().filter(|table| table.contains('[') && !after.contains_key(*table)).collect();
-    edits.extend(gone.into_iter().map(|table| Edit::Remove { path: table.clone() }));
+    edits.extend(gone.into_iter().map(|table| (table.clone(), Edit::Remove { path: table.clone() })));
     edits
 }
 
@@ -86,7 +89,9 @@ mod tests {
     fn edited_so_one_document_says_what_the_other_says() {
         for (from, to) in [(ONE, OTHER), (OTHER, ONE), ("", OTHER), (ONE, "")] {
             let [before, after] = [from, to].map(|text| Settings::read(text).unwrap());
-            let edits = between(&before, &after);
+            let (named, edits): (Vec<_>, Vec<_>) = between(&before, &after).into_iter().unzip();
+            let back: BTreeSet<_> = between(&after, &before).into_iter().map(|(path, _)| path).collect();
+            assert_eq!(named.into_iter().collect::<BTreeSet<_>>(), back, "the same differences from either side");
             let made = Settings::read(&edit(from, &edits).unwrap()).unwrap();
             assert_eq!(diff(&after, &made), [], "{edits:?}");
             assert_eq!(shared(&after), shared(&made), "secrets as well");

@@ -7,7 +7,12 @@ const DOCUMENT: &str = "# ours: ask ann first\nhostname = \"gw.corp.test\" # as 
 
 /// A gateway whose settings belong to itself, not to a file.
 async fn with_settings_of_its_own() -> Gateway {
-    let mut gateway = Gateway::start(DOCUMENT).await;
+    owning(DOCUMENT).await
+}
+
+/// The same with a document of the test's own.
+pub(crate) async fn owning(document: &str) -> Gateway {
+    let mut gateway = Gateway::start(document).await;
     gateway.terminate();
     assert!(gateway.ended().await);
     let host = std::fs::read_to_string(gateway.path("gatepost.toml")).unwrap();
@@ -23,7 +28,7 @@ fn holds(page: &str, parts: &[&str]) {
 }
 
 /// The preview's form, sent back.
-fn sent_back(preview: &str) -> String {
+pub(crate) fn sent_back(preview: &str) -> String {
     let value = |name: &str| {
         let (_, rest) = preview.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
         let text = rest.split('"').next().unwrap().replace("&quot;", "\"").replace("&amp;", "&");

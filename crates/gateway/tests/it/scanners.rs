@@ -1,6 +1,7 @@
 //! Several real gateways under one Control Center: enrolled, seen, silent, refused.
 
 use crate::accounts::{first, get, post};
+use crate::configure::{owning, sent_back};
 use crate::gateway::{Gateway, free};
 
 async fn named(name: &str) -> Gateway {
@@ -139,4 +140,62 @@ async fn a_certificate_is_pinned_and_another_one_gets_no_token() {
     assert_eq!(center.run(&["scanner", "test", "mx2"]).0, 0);
     assert_eq!(center.run(&["scanner", "remove", "mx2"]).0, 0);
     assert_eq!(center.run(&["scanner", "list"]).1, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_change_is_applied_to_all_that_take_it_and_told_of_each_that_does_not() {
+    let own = async |name: &str| owning(&format!("hostname = \"{name}.corp.test\"\n")).await;
+    let (center, taker, looper, mut silent) = (own("gw1").await, own("gw2").await, own("gw3").await, own("gw4").await);
+    let ann = first(&center).await;
+    for (gateway, name) in [(&taker, "gw2"), (&looper, "gw3"), (&silent, "gw4")] {
+        assert_eq!(enrol(&center, &invite(gateway), name).0, 0);
+        assert_eq!(center.run(&["scanner", "test", name]).0, 0);
+    }
+    // For gw3 this next hop is gw3 itself; the host name is gw1's alone.
+    let form = format!("act=save&entry=new&name=corp.test&next_hops={}", looper.inbound);
+    let preview = post(&center, "/domains", &ann, &form).await;
+    holds(&preview, &["HTTP/1.1 200", "Preview on all Scanners"]);
+    let wish = sent_back(&preview);
+    let page = post(&center, "/settings/everywhere", &ann, &wish).await;
+    holds(
+        &page,
+        &[
+            "name=\"on\" value=\"gw2\" checked",
+            "name=\"on\" value=\"gw3\" disabled",
+            "leads back here",
+            "domain[corp.test].name",
+        ],
+    );
+    let at = |name: &str| {
+        let (_, rest) = page.split_once(&format!("name=\"at.{name}\" value=\"")).unwrap();
+        format!("&on={name}&at.{name}={}", rest.split('"').next().unwrap())
+    };
+    let order = format!("{wish}&on={}{}{}", at("gw2"), at("gw3"), at("gw4"));
+    silent.kill();
+    let page = post(&center, "/settings/everywhere/apply", &ann, &order).await;
+    holds(&page, &["HTTP/1.1 409", "Not done on 2 of 4", "leads back here", "connection: ", "Preview it again"]);
+    let export = |gateway: &Gateway| gateway.run(&["settings", "export"]).1;
+    for (gateway, name, has) in [(&center, "gw1", true), (&taker, "gw2", true), (&looper, "gw3", false)] {
+        let text = export(gateway);
+        assert_eq!(text.contains("next_hops"), has, "{text}");
+        assert!(text.contains(&format!("hostname = \"{name}.corp.test\"")), "{text}");
+    }
+    let history = taker.run(&["settings", "history"]).1;
+    holds(&history, &["token control-center for ann at gw1.corp.test", "smaller mail"]);
+    let acts = get(&center, "/api/v1/acts?q=another", &ann).await;
+    assert_eq!(acts.matches("settings on another Scanner").count(), 3, "{acts}");
+
+    // The same order once more: another version is in force there.
+    let page = post(&center, "/settings/everywhere/apply", &ann, &order.replace("&on=&", "&")).await;
+    holds(&page, &["HTTP/1.1 409", "another version came in force there meanwhile"]);
+
+    // What still differs is seen, and brought in line from here.
+    let page = get(&center, "/scanner/gw3/drift", &ann).await;
+    holds(&page, &["HTTP/1.1 200", "domain[corp.test]", "has no such entry", "belong to one host"]);
+    let page = get(&center, "/scanner/gw2/drift", &ann).await;
+    holds(&page, &["All settings that Scanners share are the same", "<code>hostname</code>"]);
+    let page = get(&center, "/scanner/gw4/drift", &ann).await;
+    holds(&page, &["HTTP/1.1 200", "connection: "]);
+    let page = post(&center, "/scanner/gw3/drift", &ann, "act=here&path=domain%5Bcorp.test%5D").await;
+    holds(&page, &["HTTP/1.1 200", "Apply now"]);
 }

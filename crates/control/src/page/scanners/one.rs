@@ -135,7 +135,7 @@ async fn show(center: &Center, account: &Account, name: &str, above: Markup, cod
             } }
             dt { "Enrolled" } dd { (time::exact(scanner.enrolled)) " UTC by " (scanner.by) }
         }
-        p { a.button href=(format!("{}/", scanner.url)) { "Open its Control Center" } }
+        p { a.button href=(format!("{action}/drift")) { "Compare its settings with this one's" } " " a.button href=(format!("{}/", scanner.url)) { "Open its Control Center" } }
         @if account.role.may(Right::Administer) {
             form method="post" action=(action) { input type="hidden" name="act" value="test"; button type="submit" { "Test the connection" } }
             h2 { "Change" }

@@ -154,6 +154,7 @@ fn said(found: &change::Preview) -> Value {
     };
     json!({
         "version": found.now.version,
+        "file": found.now.file,
         "changes": changes(&found.changes),
         "complaints": found.checked.complaints.iter().map(complaint).collect::<Vec<_>>(),
         "notes": found.checked.notes.iter().map(complaint).collect::<Vec<_>>(),
