@@ -91,6 +91,7 @@ pub enum AlertKind {
     Disk,
     Certificates,
     Identity,
+    Scanners,
 }
 
 /// `https://…` or `http://…`, with a host.

@@ -22,6 +22,8 @@ const TOLD_MAX: usize = 30;
 const HOUR_MS: i64 = 3_600_000;
 /// Incidents looked at; with more, one of them says enough.
 const INCIDENTS_MAX: usize = 100;
+/// A Scanner that is silent for less long may be starting anew.
+const SILENT_MIN: Duration = Duration::from_secs(60);
 const WEBHOOK_MAX: Duration = Duration::from_secs(15);
 /// Characters of a subject; longer ones are folded, and cut by readers.
 const SUBJECT_MAX: usize = 120;
@@ -92,6 +94,18 @@ fn conditions(core: &Core, alerts: &Alerts) -> Vec<Condition> {
         for line in lines.into_iter().filter(|line| line.state == State::Problem) {
             let key = format!("identity {:?} {}", line.check, line.about);
             found.push(Condition { key, what: line.sentence, page: "/identity" });
+        }
+    }
+    if wants(AlertKind::Scanners) {
+        let now = now();
+        for scanner in crate::view::scanners::all(core) {
+            let (Some(since), Some(trouble)) = (scanner.silent_since, scanner.trouble) else { continue };
+            // A restart is no news.
+            if now.since(since) >= SILENT_MIN {
+                let what =
+                    format!("Scanner {} does not answer as it should: {}. {}", scanner.name, trouble.what, trouble.fix);
+                found.push(Condition { key: format!("scanner {}", scanner.name), what, page: "/scanners" });
+            }
         }
     }
     if wants(AlertKind::Certificates) {

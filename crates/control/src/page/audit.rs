@@ -1,5 +1,6 @@
 //! Message audit log: mail by anything that is known of it, with what became of it; as CSV and JSON lines as well.
 
+mod everywhere;
 mod export;
 
 use crate::page::{Routes, problem};
@@ -18,7 +19,11 @@ use maud::{Markup, html};
 use utoipa_axum::routes;
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().route("/audit", get(page)).route("/audit/export", get(export::file)).routes(routes!(api))
+    Routes::new()
+        .route("/audit", get(page))
+        .route("/audit/export", get(export::file))
+        .routes(routes!(api))
+        .routes(routes!(everywhere::api))
 }
 
 /// Rows of a page, and the most that the API gives at once.
@@ -56,6 +61,9 @@ pub(crate) struct Asked {
     /// Of an export: `csv` or `jsonl`.
     #[param(ignore)]
     format: String,
+    /// Not empty: on all Scanners.
+    #[param(ignore)]
+    everywhere: String,
 }
 
 /// Everything that can be typed, by its name in addresses.
@@ -72,7 +80,7 @@ impl Asked {
         asked
     }
 
-    fn fields_mut(&mut self) -> [(&'static str, &mut String); 12] {
+    fn fields_mut(&mut self) -> [(&'static str, &mut String); 13] {
         [
             ("q", &mut self.q),
             ("from", &mut self.from),
@@ -86,6 +94,7 @@ impl Asked {
             ("after", &mut self.after),
             ("limit", &mut self.limit),
             ("format", &mut self.format),
+            ("everywhere", &mut self.everywhere),
         ]
     }
 
@@ -102,7 +111,8 @@ impl Asked {
 
     /// Whether anything narrows the search.
     fn is_narrow(&self) -> bool {
-        *self != Asked { after: self.after.clone(), limit: self.limit.clone(), ..Asked::default() }
+        let Asked { after, limit, everywhere, .. } = self.clone();
+        *self != Asked { after, limit, everywhere, ..Asked::default() }
     }
 
     fn has_filters(&self) -> bool {
@@ -162,8 +172,12 @@ fn refused(wrong: Vec<(&'static str, String)>) -> Problem {
 async fn page(may: May<rights::Find>, State(center): State<Center>, pairs: Pairs) -> Response {
     let asked = Asked::of(pairs);
     let (now, sees_all) = (center.reader.now(), may.also(Right::Look));
+    let has_others = sees_all && !center.scanners.scanners().is_empty();
+    if has_others && !asked.everywhere.is_empty() {
+        return everywhere::page(&may.account, &center, &asked).await;
+    }
     let show = |code: StatusCode, found: Option<&AuditPage>, wrong: &[(&str, String)]| {
-        let body = body(&asked, found, wrong, now, sees_all, center.reader.audit_days());
+        let body = body(&asked, found, wrong, now, sees_all, has_others, center.reader.audit_days());
         (code, shell::page(&may.account, "/audit", "Message audit log", body)).into_response()
     };
     let filter = match asked.filter(now, sees_all) {
@@ -217,10 +231,11 @@ fn body(
     wrong: &[(&str, String)],
     now: Time,
     sees_all: bool,
+    has_others: bool,
     days: u64,
 ) -> Markup {
     html! {
-        (search(asked, wrong, sees_all))
+        (search(asked, wrong, sees_all, has_others))
         @if let Some(found) = found {
             @if let Some(at) = found.stopped_at { div.notice.info role="status" { p {
                 "Looked back to " (time::exact(at)) " UTC within the time for one page. "
@@ -228,7 +243,7 @@ fn body(
             } } }
             @if found.rows.is_empty() && found.stopped_at.is_none() { (nothing(asked, sees_all, days)) }
             @if !found.rows.is_empty() {
-                (table(&found.rows, now))
+                (table(&found.rows.iter().map(|row| Row { scanner: None, row }).collect::<Vec<_>>(), now))
                 div.row {
                     @if !asked.after.is_empty() { a.button href=(format!("/audit?{}", asked.with("after", ""))) { "Newest" } }
                     @if let Some(next) = &found.next { a.button rel="next" href=(format!("/audit?{}", asked.with("after", next))) { "Older" } }
@@ -242,7 +257,7 @@ fn body(
     }
 }
 
-fn search(asked: &Asked, wrong: &[(&str, String)], sees_all: bool) -> Markup {
+fn search(asked: &Asked, wrong: &[(&str, String)], sees_all: bool, has_others: bool) -> Markup {
     let error = |name: &str| wrong.iter().find(|(field, _)| *field == name).map(|(_, what)| what.as_str());
     let field = |name, label, value, hint| Field { name, label, value, hint, error: error(name), required: false };
     let any = [("", "any")];
@@ -271,6 +286,7 @@ fn search(asked: &Asked, wrong: &[(&str, String)], sees_all: bool) -> Markup {
                     (form::text("text", field("cause", "Cause", &asked.cause, "id of a finding")))
                 }
             }
+            @if has_others { (form::tick(!asked.everywhere.is_empty(), Field { name: "everywhere", label: "On all Scanners", ..Field::default() })) }
             div.row { button.primary type="submit" { "Search" } @if asked.is_narrow() { a.button href="/audit" { "Clear" } } }
         }
     }
@@ -294,11 +310,20 @@ fn nothing(asked: &Asked, sees_all: bool, days: u64) -> Markup {
     }
 }
 
-fn table(rows: &[AuditRow], now: Time) -> Markup {
+/// A row, and the Scanner that it is of: its name, and the address of its Control Center (empty: this one).
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    scanner: Option<(&'a str, &'a str)>,
+    row: &'a AuditRow,
+}
+
+fn table(rows: &[Row<'_>], now: Time) -> Markup {
+    let with_scanner = rows.iter().any(|row| row.scanner.is_some());
     html! {
         div.scroll { table.audit.rows {
-            thead { tr { th { "Time (UTC)" } th { "From and to" } th { "Subject" } th { "What became of it" } th { "Audit ID" } } }
-            tbody { @for row in rows { tr {
+            thead { tr { @if with_scanner { th { "Scanner" } } th { "Time (UTC)" } th { "From and to" } th { "Subject" } th { "What became of it" } th { "Audit ID" } } }
+            tbody { @for Row { scanner, row } in rows { tr {
+                @if let Some((name, _)) = scanner { td { (name) } }
                 td { (time::exact(row.at)) br; span.quiet { (time::ago(row.at, now)) } }
                 td.break.wide { @if row.sender.is_empty() || row.sender == "<>" { span.quiet { @if row.recipients.is_empty() { (row.client) } @else { "<>" } } } @else { (row.sender) }
                     @if let Some(first) = row.recipients.first() { br; "→ " (first) @if row.recipients.len() > 1 { " and " (row.recipients.len() - 1) " more" } } }
@@ -306,7 +331,7 @@ fn table(rows: &[AuditRow], now: Time) -> Markup {
                 td.break.wide { (badges(row)) " " (row.status)
                     @if !row.trouble.is_empty() && row.trouble != row.status { p.quiet { "before: " (row.trouble) } }
                     @if !row.finding.is_empty() { p { span.cause-line.(if is_well(row) { "info" } else { "bad" }) { (row.finding) } } } }
-                th scope="row" { a href=(format!("/message/{}", encode(&row.id))) { code { (row.id) } } }
+                th scope="row" { a href=(format!("{}/message/{}", scanner.map(|(_, url)| url).unwrap_or_default(), encode(&row.id))) { code { (row.id) } } }
             } } }
         } }
     }

@@ -3,7 +3,7 @@
 use crate::Problem;
 use async_trait::async_trait;
 use mail::Time;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 #[async_trait]
@@ -61,7 +61,7 @@ pub struct AuditFilter {
 }
 
 /// A part of what was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuditPage {
     /// Newest first.
     pub rows: Vec<AuditRow>,
@@ -73,7 +73,8 @@ pub struct AuditPage {
 }
 
 /// A message, or a connection that brought none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
 pub struct AuditRow {
     /// Audit ID.
     pub id: String,

@@ -128,6 +128,10 @@ impl Scanners for World {
                 let change = json!({ "path": "queue.limit", "old": "1", "new": "<b>9" });
                 answer(200, json!({ "version": 7, "changes": [change], "complaints": [], "notes": [] }))
             }
+            "/api/v1/audit" => {
+                let row = json!({ "id": "38GJ3X6RR0002", "at": NOW.ms() - 1000, "subject": "<i>from mx2" });
+                answer(200, json!({ "rows": [row], "next": "older", "stopped_at": null }))
+            }
             "/api/v1/settings" => {
                 let text = "hostname = \"mx2.example.test\"\n[queue]\nlimit = 77\n[[domain]]\nname = \"corp.test\"\nnext_hops = [\"192.0.2.25\"]\n";
                 Ok(Answer { code: 200, body: text.as_bytes().to_vec() })

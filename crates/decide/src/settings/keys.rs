@@ -297,7 +297,7 @@ impl Settings {
         at.table("alerts", |at| {
             at.key("mail_to", &mut self.alerts.mail_to, "Who is written to when something needs an administrator: once when it begins, once when it is over. Better not at a domain whose mail this gateway carries: that mail may be what is stuck.");
             at.key("webhook", &mut self.alerts.webhook, "Where the same is posted as JSON: a chat, a pager. https is verified against this machine's authorities.");
-            at.key("about", &mut self.alerts.about, "What alerts are about: \"incidents\" are causes for which mail waits, \"queue\" is a queue longer than alerts.queue, \"disk\" is less room than queue.disk_reserve, \"certificates\" are own ones that end within three weeks or cannot be used, \"identity\" is what other servers refuse this gateway for, as `gatepost identity` tells.");
+            at.key("about", &mut self.alerts.about, "What alerts are about: \"incidents\" are causes for which mail waits, \"queue\" is a queue longer than alerts.queue, \"disk\" is less room than queue.disk_reserve, \"certificates\" are own ones that end within three weeks or cannot be used, \"identity\" is what other servers refuse this gateway for, as `gatepost identity` tells, \"scanners\" are enrolled Scanners that do not answer.");
             at.within("queue", &mut self.alerts.queue, 1..=100_000_000, "Deliveries in the queue beyond which there is an alert.");
         });
         at.list("user", &mut self.users, User::keys);
@@ -656,6 +656,7 @@ impl Default for Settings {
                     AlertKind::Disk,
                     AlertKind::Certificates,
                     AlertKind::Identity,
+                    AlertKind::Scanners,
                 ],
                 queue: 5000,
             },

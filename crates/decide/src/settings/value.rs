@@ -662,13 +662,14 @@ impl Choice for Spf {
 }
 
 impl Choice for AlertKind {
-    const WHAT: &'static str = "incidents, queue, disk, certificates or identity";
+    const WHAT: &'static str = "incidents, queue, disk, certificates, identity or scanners";
     const WORDS: &'static [(&'static str, Self)] = &[
         ("incidents", AlertKind::Incidents),
         ("queue", AlertKind::Queue),
         ("disk", AlertKind::Disk),
         ("certificates", AlertKind::Certificates),
         ("identity", AlertKind::Identity),
+        ("scanners", AlertKind::Scanners),
     ];
 }
 

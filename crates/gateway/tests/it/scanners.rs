@@ -199,3 +199,25 @@ async fn one_change_is_applied_to_all_that_take_it_and_told_of_each_that_does_no
     let page = post(&center, "/scanner/gw3/drift", &ann, "act=here&path=domain%5Bcorp.test%5D").await;
     holds(&page, &["HTTP/1.1 200", "Apply now"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_is_found_on_all_scanners_at_once() {
+    let (center, other, mut silent) = (named("gw1").await, named("gw2").await, named("gw3").await);
+    let ann = first(&center).await;
+    for (gateway, name) in [(&other, "mx2"), (&silent, "mx3")] {
+        assert_eq!(enrol(&center, &invite(gateway), name).0, 0);
+    }
+    let mut ids = Vec::new();
+    for gateway in [&center, &other] {
+        let reply = gateway.send("a@out.test", "ann@elsewhere.test", "Subject: x\r\n\r\nx").await.to_string();
+        assert!(reply.starts_with("550"), "{reply}");
+        ids.push(reply.rsplit_once('(').unwrap().1.trim_end_matches([')', '\n', '\r']).to_owned());
+        crate::gateway::record_of(gateway, &reply).await;
+    }
+    silent.kill();
+    let page = get(&center, "/audit?q=elsewhere&everywhere=on", &ann).await;
+    holds(&page, &["HTTP/1.1 200", "mx3</strong> did not answer", "connection: ", "<td>mx2</td>"]);
+    holds(&page, &[&format!("href=\"/message/{}\"", ids[0]), &format!("/message/{}\"", ids[1])]);
+    let found = get(&center, "/api/v1/audit/everywhere?q=elsewhere", &ann).await;
+    holds(&found, &["\"silent\":[{\"scanner\":\"mx3\"", &ids[0], &ids[1]]);
+}
