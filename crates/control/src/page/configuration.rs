@@ -7,7 +7,7 @@ use crate::page::{Routes, list};
 use crate::part::setting::{self, Typed};
 use crate::part::{encode, shell};
 use crate::right::{May, Right, rights};
-use crate::{Account, Center, Document};
+use crate::{Account, Center, Document, Scanner};
 use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -69,6 +69,7 @@ fn way(document: &Document, steps: &[(&str, &str)]) -> Markup {
 
 async fn hosts(may: May<rights::Look>, State(center): State<Center>, Query(tab): Query<Tab>) -> Html<String> {
     let document = center.reader.settings();
+    let enrolled = center.scanners.scanners();
     let mode =
         setting::tables(&document.settings).into_iter().flat_map(|(_, keys)| keys).find(|key| key.path == "mode");
     let body = html! {
@@ -81,18 +82,35 @@ async fn hosts(may: May<rights::Look>, State(center): State<Center>, Query(tab):
                     td { (mode.map(|mode| mode.shown()).unwrap_or_default()) }
                     td { a href="/settings" { "version " (document.version) } }
                 }
-                @for other in document.settings.scanners.iter() {
+                @for scanner in &enrolled {
                     tr {
-                        th scope="row" { (other.name) }
-                        td.quiet { "not known: it has a Control Center of its own" }
-                        td { a href="/settings/export" download="settings.toml" { "Export for it" } }
+                        th scope="row" { a href=(format!("/scanner/{}", encode(&scanner.name))) { (scanner.name) } }
+                        td { @match &scanner.report { Some(report) => (report.mode), None => "not known" } }
+                        td { a href=(format!("/scanner/{}/drift", encode(&scanner.name))) { @match &scanner.report { Some(report) => { "version " (report.settings_version) }, None => "compare" } } }
+                    }
+                }
+                @for other in strangers(&document, &enrolled) {
+                    tr {
+                        th scope="row" { (other) }
+                        td.quiet { "not known: it is not enrolled here" }
+                        td { a href="/scanners" { "Enrol it" } " · " a href="/settings/export" download="settings.toml" { "Export for it" } }
                     }
                 }
             }
         } }
-        p.quiet { "Each Scanner is an installation of its own. Others are known from the list identity.scanner; settings for them are exported here and applied there." }
+        p.quiet { "Each Scanner is an installation of its own. Others are known by " a href="/scanners" { "enrolment" } ", or from the list identity.scanner alone." }
     };
     shell::page(&may.account, HERE, "Configuration", body)
+}
+
+/// Scanners that the settings name and nobody enrolled.
+fn strangers(document: &Document, enrolled: &[Scanner]) -> Vec<String> {
+    let is_enrolled = |name: &String| {
+        let calls_itself = |scanner: &Scanner| scanner.report.as_ref().is_some_and(|report| report.name == *name);
+        *name == document.hostname || enrolled.iter().any(|scanner| scanner.name == *name || calls_itself(scanner))
+    };
+    let named = document.settings.scanners.iter().map(|scanner| scanner.name.to_string());
+    named.filter(|name| !is_enrolled(name)).collect()
 }
 
 async fn host(may: May<rights::Look>, State(center): State<Center>, Path(host): Path<String>) -> Response {
@@ -162,11 +180,11 @@ fn advanced_page(account: &Account, center: &Center, tab: &Tab, typed: &Typed, f
         .collect();
     let words = TABS.iter().find(|(tab, _)| *tab == name).map_or("", |(_, words)| words);
     let all = html! {
-        @if may && !document.settings.scanners.is_empty() {
+        @if may && !(document.settings.scanners.is_empty() && center.scanners.scanners().is_empty()) {
             div.field.tick {
                 input type="checkbox" id="all" name="all" checked[typed.of("all").is_some()];
                 label for="all" { "Apply to all Scanners" }
-                p.hint { "The preview lists each Scanner and what it takes to bring the change there." }
+                p.hint { "The preview asks each enrolled Scanner what the change comes to there." }
             }
         }
     };
@@ -203,7 +221,7 @@ async fn save_advanced(
     };
     let besides = html! {
         (crate::page::identity::consequences(&center, &document, &typed).await)
-        @if typed.of("all").is_some() { (scanners(&document)) }
+        @if typed.of("all").is_some() { (by_hand(&strangers(&document, &center.scanners.scanners()))) }
     };
     match smtp::wish(&may.account, &center, HERE, &back, &typed, besides).await {
         Ok(answer) => answer,
@@ -214,19 +232,15 @@ async fn save_advanced(
     }
 }
 
-/// What it takes to bring a change to each Scanner.
-fn scanners(document: &Document) -> Markup {
+/// Scanners that are not reached from here.
+fn by_hand(names: &[String]) -> Markup {
     html! {
-        h2 { "Scanners" }
-        div.scroll { table {
-            thead { tr { th { "Scanner" } th { "What happens" } } }
-            tbody {
-                tr { th scope="row" { (document.hostname) } td { "The change below is applied here at once." } }
-                @for other in document.settings.scanners.iter() {
-                    tr { th scope="row" { (other.name) } td { "Not reached from here. Copy the document below, or export it once it is in force, and run there: " code { "gatepost settings diff settings.toml" } ", then " code { "gatepost settings apply settings.toml" } "." } }
-                }
-            }
-        } }
+        @if !names.is_empty() {
+            div.notice.warn role="status" { p {
+                "Named in the settings and not enrolled, so not reached from here: " strong { (names.join(", ")) } ". "
+                a href="/scanners" { "Enrol them" } ", or export the document once it is in force and run there: " code { "gatepost settings diff settings.toml" } ", then " code { "gatepost settings apply settings.toml" } "."
+            } }
+        }
     }
 }
 
@@ -258,7 +272,19 @@ mod tests {
         let world = Arc::<World>::default();
         let path = "/configuration/mail.example.test/smtp/advanced?tab=delivery";
         let (code, page) = post(&world, "Full", path, "version=2&retry.first=5m&all=on").await;
-        assert!(code == 200 && page.contains("gw2.example.test") && page.contains("Not reached from here"), "{page}");
-        assert!(page.contains("<code>retry.first</code>"), "{page}");
+        assert!(
+            code == 200 && page.contains("<strong>gw2.example.test</strong>") && page.contains("not reached from here"),
+            "{page}"
+        );
+        for part in [
+            "<code>retry.first</code>",
+            "name=\"on\" value=\"mx2\" checked",
+            "192.0.2.3:8025: refused",
+            "Apply to the ticked",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let (code, page) = post(&world, "Full", path, "version=2&retry.first=never&all=on").await;
+        assert!(code == 422 && page.contains("value=\"never\""), "{page}");
     }
 }

@@ -285,6 +285,27 @@ async fn preview(
     show(&center, &may.account, &asked, html! {}, StatusCode::OK).await
 }
 
+/// A form that wants a change everywhere: the preview on each, or the complaints for the form.
+pub(crate) async fn ask(center: &Center, wanted: &change::Asked<'_>) -> Result<Response, Vec<Complaint>> {
+    let found = match change::preview(center, wanted.base, &wanted.wish).await {
+        Ok(found) => found,
+        Err(failed) => return Ok(problem::page(wanted.account, &failed)),
+    };
+    if !found.is_good() {
+        return Err(found.checked.complaints);
+    }
+    let asked = Asked {
+        base: wanted.base,
+        wish: wanted.wish.clone(),
+        comment: String::new(),
+        here: wanted.here.to_owned(),
+        back: wanted.back.to_owned(),
+        with_own: false,
+        only: None,
+    };
+    Ok(show(center, wanted.account, &asked, wanted.besides.clone(), StatusCode::OK).await)
+}
+
 /// One other Scanner brought in line: its preview.
 pub(crate) async fn bring(center: &Center, account: &Account, name: &str, back: &str, edits: Vec<Edit>) -> Response {
     let asked = Asked {

@@ -2,7 +2,7 @@
 //! page has comes here, so a new one is seen.
 
 use crate::page::change::{self, Asked, Wish};
-use crate::page::{Routes, configuration};
+use crate::page::{Routes, configuration, everywhere};
 use crate::part::setting::{self, Typed};
 use crate::part::shell;
 use crate::right::{May, Right, rights};
@@ -72,7 +72,11 @@ pub(crate) async fn wish(
         };
         return Err(vec![nothing]);
     }
-    change::ask(center, &Asked { account, here, back, wish: Wish::Edits(edits), base, besides }).await
+    let asked = Asked { account, here, back, wish: Wish::Edits(edits), base, besides };
+    if typed.of("all").is_some() && !center.scanners.scanners().is_empty() {
+        return everywhere::ask(center, &asked).await;
+    }
+    change::ask(center, &asked).await
 }
 
 /// The form around some keys: what is wrong, the fields, the button.
