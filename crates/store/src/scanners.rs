@@ -81,7 +81,7 @@ mod tests {
         };
         Accounts::open(&path).unwrap().scanner_put(&one).unwrap();
         let accounts = Accounts::open(&path).unwrap();
-        assert_eq!(accounts.scanners().unwrap(), [one.clone()]);
+        assert_eq!(accounts.scanners().unwrap(), std::slice::from_ref(&one));
         let other = Scanner { token: "gp_2".to_owned(), ..one };
         accounts.scanner_put(&other).unwrap();
         assert_eq!(accounts.scanners().unwrap(), [other]);
