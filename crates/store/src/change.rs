@@ -193,12 +193,20 @@ impl<'a> Change<'a> {
 
     /// Takes a delivery away, and its message if it was the last. Nothing happens if it is gone already.
     fn remove(&mut self, message: AuditId, n: u32) -> Result<bool> {
-        let removed = self
+        // Not RETURNING: SQLite makes a table for what is returned, at each call.
+        let known = self
             .db
-            .prepare_cached("DELETE FROM delivery WHERE message = ? AND n = ? RETURNING lane, state")?
-            .query_row(params![message.to_i64(), n], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
+            .prepare_cached("SELECT lane, state, cause, object FROM delivery WHERE message = ? AND n = ?")?
+            .query_row(params![message.to_i64(), n], |row| {
+                let cause = row.get::<_, Option<String>>(2)?.zip(row.get::<_, Option<String>>(3)?);
+                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, cause))
+            })
             .optional()?;
-        let Some((lane, state)) = removed else { return Ok(false) };
+        let Some((lane, state, cause)) = known else { return Ok(false) };
+        self.update("DELETE FROM delivery WHERE message = ? AND n = ?", params![message.to_i64(), n])?;
+        if let Some((cause, object)) = cause {
+            incident::waits_less(self.db, &cause, &object, &lane)?;
+        }
         self.effect.count(&lane, -1);
         self.effect.held -= i64::from(state != 0);
         // Asked, not counted in the message's row: to change a row is to write its content again.
@@ -207,9 +215,10 @@ impl<'a> Change<'a> {
         if !others {
             let segment: Option<Option<i64>> = self
                 .db
-                .prepare_cached("DELETE FROM message WHERE id = ? RETURNING segment")?
+                .prepare_cached("SELECT segment FROM message WHERE id = ?")?
                 .query_row([message.to_i64()], |row| row.get(0))
                 .optional()?;
+            self.update("DELETE FROM message WHERE id = ?", [message.to_i64()])?;
             self.effect.dead.extend(segment.flatten().map(|segment| segment as u64));
             if state != 0 {
                 self.db.prepare_cached("DELETE FROM set_aside WHERE message = ?")?.execute([message.to_i64()])?;

@@ -112,11 +112,6 @@ impl Encoded {
     }
 }
 
-/// The events of one outbox row.
-pub(crate) fn decode(text: &[u8]) -> serde_json::Result<Vec<Event>> {
-    serde_json::from_slice(&[b"[", text, b"]"].concat())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,20 +124,5 @@ mod tests {
         let mut fields = serde_json::json!({"attempt": packed, "status": "{'x'", "n": 1, "subject": "{'a':1}"});
         unpack(&mut fields);
         assert_eq!(fields, serde_json::json!({"attempt": value, "status": "{'x'", "n": 1, "subject": "{'a':1}"}));
-    }
-
-    #[test]
-    fn joined_batches_come_back_in_order() {
-        let event = |n| Event {
-            id: AuditId::new(1, 0, n),
-            at: Time(n.into()),
-            kind: "accept".into(),
-            fields: serde_json::json!({"n": n}),
-        };
-        let mut all = Encoded::new(&[event(1), event(2)]);
-        all.join(&Encoded::default());
-        all.join(&Encoded::new(&[event(3)]));
-        assert_eq!(decode(&all.text).unwrap(), [event(1), event(2), event(3)]);
-        assert_eq!(all.high, AuditId::new(1, 0, 3).to_i64());
     }
 }

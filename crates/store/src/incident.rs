@@ -1,5 +1,5 @@
-//! Incidents: what waits for the same cause, counted. The counts are kept by triggers of the spool, so that a queue of a million
-//! is answered as quickly as one of ten, and no change of a delivery can forget them.
+//! Incidents: what waits for the same cause, counted. The counts are kept as deliveries change, so that a queue of a million
+//! is answered as quickly as one of ten: by a trigger of the spool, which no UPDATE can forget, and by the one place that deletes.
 
 use mail::{AuditId, Recipient, Time};
 use rusqlite::{Connection, Result, params};
@@ -95,11 +95,32 @@ pub(crate) const STEP: &str = "
         WHERE delivery.cause = incident.cause AND delivery.object = incident.object LIMIT 1);
 ";
 
+/// The spool's step that takes a trigger away again: with it, each DELETE of a delivery, of which nearly all have no cause, copied the
+/// pages that it changed and kept a list of its rows. [`waits_less`] does the same in the one place that deletes.
+pub(crate) const STEP_GONE: &str = "DROP TRIGGER delivery_gone;";
+
 /// Recipients and lanes told of an incident.
 const RECIPIENTS_MAX: usize = 10;
 const LANES_MAX: usize = 10;
 /// What is told of an incident is written anew after so long, not with every failure.
 const DETAIL_MS: i64 = 10_000;
+
+/// Counts a delivery that waited for this cause and is gone.
+pub(crate) fn waits_less(db: &Connection, cause: &str, object: &str, lane: &str) -> Result<()> {
+    for sql in [
+        "UPDATE incident SET count = count - 1 WHERE cause = ?1 AND object = ?2",
+        "DELETE FROM incident WHERE cause = ?1 AND object = ?2 AND count = 0",
+    ] {
+        db.prepare_cached(sql)?.execute([cause, object])?;
+    }
+    for sql in [
+        "UPDATE incident_lane SET count = count - 1 WHERE cause = ?1 AND object = ?2 AND lane = ?3",
+        "DELETE FROM incident_lane WHERE cause = ?1 AND object = ?2 AND lane = ?3 AND count = 0",
+    ] {
+        db.prepare_cached(sql)?.execute([cause, object, lane])?;
+    }
+    Ok(())
+}
 
 /// Notes what an incident is about, after its delivery was given the cause.
 pub(crate) fn tell(db: &Connection, cause: &Cause) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::disk::Disk;
 use crate::event::Event;
 use crate::limits::{Budget, Limits, Room};
 use crate::queue::Alert;
-use crate::records::{self, Shipper};
+use crate::records::{self, Shipper, Told};
 use crate::schema::{Readers, open_spool};
 use crate::segment::{Damaged, Segments, Shelf, Wanted, tidy};
 use crate::settings::Settings;
@@ -186,7 +186,7 @@ pub(crate) fn import(folder: &Path, events: impl IntoIterator<Item = Event>, chu
         }
         count += some.len() as u64;
         let transaction = db.transaction().map_err(failed)?;
-        records::add(&transaction, &some, shipped).map_err(failed)?;
+        records::add(&transaction, &some.iter().map(Told::of).collect::<Vec<_>>(), shipped).map_err(failed)?;
         transaction.commit().map_err(failed)?;
     }
 }

@@ -12,6 +12,7 @@ mod class;
 mod facts;
 mod search;
 mod shipper;
+mod told;
 mod words;
 
 pub use class::Class;
@@ -21,6 +22,8 @@ pub use search::{AuditCursor, AuditEntry, AuditFilter, AuditPage};
 pub(crate) use facts::{causes, stats};
 pub(crate) use search::{find, page, search};
 pub(crate) use shipper::{Shipper, Signal};
+pub(crate) use told::Told;
+use told::{Facts, Loose};
 
 use crate::event::{Event, unpack};
 use crate::schema::{io_error, migrate, open_writer};
@@ -154,10 +157,10 @@ fn audit_id(row: &Row<'_>, column: usize) -> rusqlite::Result<AuditId> {
 }
 
 /// Puts events into the trail; `last` is the outbox row that ends with them.
-pub(crate) fn add(db: &Transaction<'_>, events: &[Event], last: i64) -> rusqlite::Result<()> {
+pub(crate) fn add(db: &Transaction<'_>, events: &[Told<'_>], last: i64) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached("INSERT INTO event (id, at_ms, kind, fields) VALUES (?,?,?,?)")?;
     for event in events {
-        insert.execute(params![event.id.to_i64(), event.at.ms(), event.kind, event.fields.to_string()])?;
+        insert.execute(params![event.id.to_i64(), event.at.ms(), event.kind, event.fields])?;
     }
     index(db, events)?;
     db.prepare_cached("UPDATE shipped SET seq = ?")?.execute([last]).map(drop)
@@ -167,14 +170,18 @@ pub(crate) fn add(db: &Transaction<'_>, events: &[Event], last: i64) -> rusqlite
 pub(crate) fn refill(db: &Transaction<'_>, limit: usize) -> rusqlite::Result<bool> {
     let (seq, last): (i64, i64) =
         db.query_row("SELECT seq, last FROM refill", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let old: Vec<(i64, Event)> = db
+    let mut reached = None;
+    let old: Vec<Told<'_>> = db
         .prepare_cached(
             "SELECT id, at_ms, kind, fields, seq FROM event WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
         )?
-        .query_map(params![seq, last, limit as i64], |row| Ok((row.get(4)?, event(row)?)))?
+        .query_map(params![seq, last, limit as i64], |row| {
+            reached = Some(row.get::<_, i64>(4)?);
+            let (kind, fields): (String, String) = (row.get(2)?, row.get(3)?);
+            Ok(Told { id: audit_id(row, 0)?, at: Time(row.get(1)?), kind: kind.into(), fields: fields.into() })
+        })?
         .collect::<Result<_, _>>()?;
-    let Some(&(seq, _)) = old.last() else { return Ok(false) };
-    let old: Vec<Event> = old.into_iter().map(|(_, event)| event).collect();
+    let Some(seq) = reached else { return Ok(false) };
     index(db, &old)?;
     db.execute("UPDATE refill SET seq = ?", [seq])?;
     Ok(true)
@@ -188,7 +195,7 @@ struct Touched {
 }
 
 /// Learns from events: rows of lists, words, facts, numbers.
-fn index(db: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
+fn index(db: &Transaction<'_>, events: &[Told<'_>]) -> rusqlite::Result<()> {
     let mut touched: HashMap<AuditId, Touched> = HashMap::new();
     let mut tally = facts::Tally::default();
     for event in events {
@@ -196,8 +203,10 @@ fn index(db: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(known(db, event)?),
         };
-        learn(entry, event);
-        tally.count(db, event, entry)?;
+        let facts = event.facts();
+        let classes = Class::of(&event.kind, &facts);
+        learn(entry, event, &facts, &classes);
+        tally.count(db, event, &facts, &classes, entry)?;
     }
     // The full-text index takes rows in their order; each one out of order would make it write what it has gathered.
     let mut touched: Vec<Touched> = touched.into_values().collect();
@@ -209,65 +218,66 @@ fn index(db: &Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
 }
 
 /// What the trail knows of this mail so far.
-fn known(db: &Transaction<'_>, event: &Event) -> rusqlite::Result<Touched> {
+fn known(db: &Transaction<'_>, event: &Told<'_>) -> rusqlite::Result<Touched> {
     let found = search::find(db, event.id).optional()?;
     let before = found.as_ref().map(search::Columns::of);
     Ok(Touched { entry: found.unwrap_or_else(|| AuditEntry::new(event.id, event.at)), before })
 }
 
 /// What is told later counts, whatever the order in which it is heard.
-fn learn(mail: &mut AuditEntry, event: &Event) {
+fn learn(mail: &mut AuditEntry, event: &Told<'_>, facts: &Facts<'_>, classes: &[Class]) {
     let is_news = event.at >= mail.last;
     mail.at = mail.at.min(event.at);
-    mail.classes.extend(Class::of(event).into_iter().filter(|class| !mail.classes.contains(class)).collect::<Vec<_>>());
-    let Some(fields) = event.fields.as_object() else { return };
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(|text| text.replace('\n', " "));
-    let id = |name: &str| fields.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
-    for (place, name) in [
-        (&mut mail.sender, "sender"),
-        (&mut mail.subject, "subject"),
-        (&mut mail.message_id, "message_id"),
-        (&mut mail.client, "client"),
-        (&mut mail.helo, "helo"),
-        (&mut mail.door, "listener"),
-    ] {
-        if let Some(text) = text(name).filter(|_| is_news || place.is_empty()) {
-            *place = text;
+    for &class in classes {
+        if !mail.classes.contains(&class) {
+            mail.classes.push(class);
         }
     }
-    for value in ["recipient", "recipients"].iter().filter_map(|name| fields.get(*name)) {
-        texts(value).for_each(|text| add_recipient(&mut mail.recipients, text));
+    let id = |fact: &Loose<'_>| fact.text().and_then(|text| text.parse().ok());
+    for (place, fact) in [
+        (&mut mail.sender, &facts.sender),
+        (&mut mail.subject, &facts.subject),
+        (&mut mail.message_id, &facts.message_id),
+        (&mut mail.client, &facts.client),
+        (&mut mail.helo, &facts.helo),
+        (&mut mail.door, &facts.listener),
+    ] {
+        if let Some(text) = fact.text().filter(|_| is_news || place.is_empty()) {
+            *place = one_line(text);
+        }
     }
-    if let Some(size) = fields.get("size").and_then(Value::as_u64) {
+    for text in facts.recipient.texts().iter().chain(facts.recipients.texts()) {
+        add_recipient(&mut mail.recipients, text);
+    }
+    if let Some(size) = facts.size.number() {
         mail.size = size;
     }
-    let related = id("about").or_else(|| id("connection")).filter(|related| *related != mail.id);
+    let related = id(&facts.about).or_else(|| id(&facts.connection)).filter(|related| *related != mail.id);
     mail.related = mail.related.or(related);
     if !is_news {
         return;
     }
     mail.last = event.at;
     // An alert has no status, and says all the same what happened.
-    if let Some(status) = text("status").or_else(|| text("what").filter(|_| mail.status.is_empty())) {
+    if let Some(status) = facts.status.text().or_else(|| facts.what.text().filter(|_| mail.status.is_empty())) {
+        let status = one_line(status);
         if status.starts_with(['4', '5']) {
             mail.trouble.clone_from(&status);
         }
         mail.status = status;
     }
-    if let Some(finding) = fields.get("finding").filter(|finding| finding.is_object()) {
-        let said = |name: &str| finding.get(name).and_then(Value::as_str).unwrap_or_default();
-        mail.cause = said("cause").to_owned();
-        mail.finding = said("sentence").chars().take(SENTENCE_MAX).collect();
+    if let Loose::Finding { cause, sentence } = &facts.finding {
+        mail.cause = cause.to_string();
+        mail.finding = sentence.chars().take(SENTENCE_MAX).collect();
     }
 }
 
-fn texts(value: &Value) -> impl Iterator<Item = &str> {
-    let list = value.as_array().map(Vec::as_slice).unwrap_or(std::slice::from_ref(value));
-    list.iter().filter_map(Value::as_str)
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
 }
 
 fn add_recipient(recipients: &mut Vec<String>, text: &str) {
-    let text = text.replace('\n', " ");
+    let text = one_line(text);
     if recipients.len() < RECIPIENTS_MAX && !recipients.contains(&text) {
         recipients.push(text);
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Each entry brings the database from the version of its index to the next. Never change one; add one.
-const SPOOL: &[&str] = &[FIRST, crate::incident::STEP, PAGES, crate::memory::STEP, SORTED];
+const SPOOL: &[&str] = &[FIRST, crate::incident::STEP, PAGES, crate::memory::STEP, SORTED, crate::incident::STEP_GONE];
 
 /// For pages of the queue. New mail is in neither: nothing is written for mail that goes straight through.
 const PAGES: &str = "

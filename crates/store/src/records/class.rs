@@ -1,8 +1,7 @@
 //! Class: what an event of the trail means for mail, as it is counted, charted and filtered by.
 
-use crate::event::Event;
+use super::told::Facts;
 use mail::status;
-use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
 
@@ -117,24 +116,23 @@ impl Class {
     }
 
     /// What an event is counted as. Kinds that are not known count as nothing.
-    pub(crate) fn of(event: &Event) -> Vec<Class> {
-        let has = |name: &str| event.fields.get(name).is_some_and(|value| !value.is_null());
-        match event.kind.as_str() {
-            "bounced" if is_expired(&event.fields) => vec![Class::Bounced, Class::Expired],
+    pub(crate) fn of(kind: &str, facts: &Facts<'_>) -> Vec<Class> {
+        match kind {
+            "bounced" if is_expired(facts) => vec![Class::Bounced, Class::Expired],
             "bounced" => vec![Class::Bounced],
             // Given up while it was delivered, or refused when it came back: the latter is told by an event of its own.
-            "loop" if has("attempt") => vec![Class::Bounced, Class::Loop],
+            "loop" if facts.attempt.is_some() => vec![Class::Bounced, Class::Loop],
             "loop" => vec![Class::Loop],
             // Points to the connection's own record.
-            "visit" if has("recorded_under") => Vec::new(),
+            "visit" if facts.recorded_under.is_some() => Vec::new(),
             kind => Class::ALL.into_iter().find(|class| class.kinds().contains(&kind)).into_iter().collect(),
         }
     }
 }
 
-fn is_expired(fields: &Value) -> bool {
+fn is_expired(facts: &Facts<'_>) -> bool {
     let expired = status::EXPIRED.with("").to_string();
-    fields.get("status").and_then(Value::as_str).is_some_and(|status| status.starts_with(&expired))
+    facts.status.text().is_some_and(|status| status.starts_with(&expired))
 }
 
 impl fmt::Display for Class {
@@ -158,14 +156,14 @@ impl FromStr for Class {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mail::{AuditId, Time};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn events_are_counted_as_what_they_mean() {
         let check = |kind: &str, fields: Value, classes: &[Class]| {
-            let event = Event { id: AuditId::new(1, 0, 0), at: Time(1), kind: kind.to_owned(), fields };
-            assert_eq!(Class::of(&event), classes, "{event:?}");
+            let text = fields.to_string();
+            let facts = serde_json::from_str(&text).unwrap();
+            assert_eq!(Class::of(kind, &facts), classes, "{kind} {text}");
         };
         check("accepted", json!({}), &[Class::Accepted]);
         check("bounced", json!({"status": "550 5.1.1 [mx.test] no"}), &[Class::Bounced]);

@@ -1,11 +1,10 @@
 //! Facts and figures: what happened when, and how often, by minute, hour and day. Both are written with the events they
 //! tell of, in one transaction: a number is the number of facts of its time, and they lead to their messages.
 
+use super::told::{Facts, Loose, Told};
 use super::{AuditEntry, Class, DAY_MS};
-use crate::event::Event;
 use mail::Time;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use serde_json::Value;
 use std::collections::HashMap;
 
 /// Listeners by their number in the database; others are 0.
@@ -134,13 +133,22 @@ pub(crate) struct Tally(HashMap<Key, (i64, i64)>);
 
 impl Tally {
     /// Writes the facts of an event and counts them. One that is there already is not counted again.
-    pub(crate) fn count(&mut self, db: &Transaction<'_>, event: &Event, entry: &AuditEntry) -> rusqlite::Result<()> {
-        let name = event.fields.pointer("/finding/cause").and_then(Value::as_str);
-        let cause = name.map_or(Ok(0), |name| cause_or_new(db, name))?;
-        let door = door_number(event.fields.get("listener").and_then(Value::as_str).unwrap_or(&entry.door));
+    pub(crate) fn count(
+        &mut self,
+        db: &Transaction<'_>,
+        event: &Told<'_>,
+        facts: &Facts<'_>,
+        classes: &[Class],
+        entry: &AuditEntry,
+    ) -> rusqlite::Result<()> {
+        let cause = match &facts.finding {
+            Loose::Finding { cause, .. } if !cause.is_empty() => cause_or_new(db, cause)?,
+            _ => 0,
+        };
+        let door = door_number(facts.listener.text().unwrap_or(&entry.door));
         let mut insert =
             db.prepare_cached("INSERT OR IGNORE INTO fact (class, at_ms, id, door, cause) VALUES (?,?,?,?,?)")?;
-        for class in Class::of(event) {
+        for &class in classes {
             let at = event.at.ms();
             if insert.execute(params![class.number(), at, event.id.to_i64(), door, cause])? == 0 {
                 continue;

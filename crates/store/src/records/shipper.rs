@@ -1,8 +1,8 @@
 //! Shipper: the thread that brings events from the spool's outbox into the trail, each exactly once.
 
 use crate::change::Lazy;
-use crate::event::{Event, decode};
 use crate::queue::Alert;
+use crate::records::told::{Told, decode};
 use crate::records::{add, refill};
 use crate::schema::{Readers, io_error};
 use crate::spool::Shared;
@@ -186,7 +186,7 @@ impl Shipper {
                 .collect()
         })?;
         let last = rows.last().map_or(shipped, |(seq, _)| *seq);
-        let events: Vec<Event> = rows.iter().flat_map(|(seq, text)| self.read(*seq, text)).collect();
+        let events: Vec<Told<'_>> = rows.iter().flat_map(|(seq, text)| self.read(*seq, text)).collect();
         let transaction = self.records.transaction().map_err(io_error)?;
         add(&transaction, &events, last).map_err(io_error)?;
         transaction.commit().map_err(io_error)?;
@@ -194,7 +194,7 @@ impl Shipper {
     }
 
     /// Only what we wrote ourselves lies here; a row that cannot be read all the same must not stop the others.
-    fn read(&self, seq: i64, text: &[u8]) -> Vec<Event> {
+    fn read<'a>(&self, seq: i64, text: &'a [u8]) -> Vec<Told<'a>> {
         decode(text).unwrap_or_else(|error| {
             let what = format!("events of outbox row {seq} are damaged and left out of the audit trail: {error}");
             self.shared.alert(Alert { at: now(), message: None, what });

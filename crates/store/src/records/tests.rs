@@ -22,7 +22,7 @@ fn trail(events: &[Event]) -> Trail {
     let (mut db, ..) = open(&folder.path().join("records.db")).unwrap();
     for event in events {
         let transaction = db.transaction().unwrap();
-        add(&transaction, std::slice::from_ref(event), 1).unwrap();
+        add(&transaction, &[Told::of(event)], 1).unwrap();
         transaction.commit().unwrap();
     }
     Trail { _folder: folder, db }
@@ -273,7 +273,7 @@ fn a_trail_of_the_first_version_is_looked_at_again() {
     assert_eq!(high, id(2).to_i64());
     // News of the old mail comes first.
     let transaction = db.transaction().unwrap();
-    add(&transaction, &[event_of(1, 90_000, "delivered", json!({"status": "250 ok"}))], 1).unwrap();
+    add(&transaction, &[Told::of(&event_of(1, 90_000, "delivered", json!({"status": "250 ok"})))], 1).unwrap();
     transaction.commit().unwrap();
     let mut rounds = 0;
     loop {
@@ -325,7 +325,7 @@ fn what_is_old_is_forgotten_in_every_table() {
         fields: json!({"sender": "ann@a.test"}),
     };
     let transaction = db.transaction().unwrap();
-    add(&transaction, &[event(1), event(2), event(9)], 1).unwrap();
+    add(&transaction, &[event(1), event(2), event(9)].iter().map(Told::of).collect::<Vec<_>>(), 1).unwrap();
     transaction.commit().unwrap();
     assert_eq!(forget(&path, Time(DAY_MS), 100).unwrap(), 0);
     assert_eq!(forget(&path, Time(3 * DAY_MS), 100).unwrap(), 2);

@@ -5,7 +5,7 @@
 //! `test`), and a search is one for beginnings. Trigrams, which would find the middle of a run as well, were measured:
 //! see `examples/trail.rs`.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Characters kept of a word, in the index and in a question alike: enough for a Message-ID of any mail program.
 const WORD_MAX: usize = 80;
@@ -22,46 +22,85 @@ pub(crate) const MARKS: &str = "@.-_+=:/";
 
 /// The words of a text with their endings, as the index takes them: small letters, a space between.
 pub(crate) fn index<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut words = BTreeSet::new();
+    // All words one behind the other; what is found by are parts of this.
+    let mut text = String::new();
+    let mut found: Vec<Range<usize>> = Vec::new();
     for word in texts.into_iter().flat_map(str::split_whitespace) {
-        if words.len() >= WORDS_MAX {
-            break;
-        }
-        let word = clean(word);
-        let mut endings = 0;
-        let mut before = None;
-        let mut run = 0;
-        for (at, c) in word.char_indices() {
-            let begins = c.is_alphanumeric() && before.is_none_or(|c: char| !c.is_alphanumeric());
-            if begins {
-                run = word[at..].chars().take_while(|c| c.is_alphanumeric()).count();
+        let start = text.len();
+        clean(word, &mut text);
+        endings(&text[start..], |at| found.push(start + at..text.len()));
+        if found.len() >= 2 * WORDS_MAX {
+            once(&text, &mut found);
+            if found.len() >= WORDS_MAX {
+                break;
             }
-            // The inner numbers of an address or a status (192.0.2.7, 5.1.1) and a last letter tell nothing.
-            let is_number = || before == Some('.') && word[at..].chars().take(run).all(|c| c.is_ascii_digit());
-            if begins && (at == 0 || (word.len() - at > 1 && !is_number())) && endings < ENDINGS_MAX {
-                words.insert(word[at..].to_owned());
-                endings += 1;
-            }
-            before = Some(c);
         }
     }
-    words.into_iter().collect::<Vec<_>>().join(" ")
+    once(&text, &mut found);
+    let mut index = String::with_capacity(found.iter().map(|part| part.len() + 1).sum());
+    for part in found {
+        if !index.is_empty() {
+            index.push(' ');
+        }
+        index.push_str(&text[part]);
+    }
+    index
+}
+
+/// Sorted, and each word once.
+fn once(text: &str, found: &mut Vec<Range<usize>>) {
+    found.sort_unstable_by(|a, b| text[a.clone()].cmp(&text[b.clone()]));
+    found.dedup_by(|a, b| text[a.clone()] == text[b.clone()]);
+}
+
+/// Where in a clean word a search may begin.
+fn endings(word: &str, mut begin: impl FnMut(usize)) {
+    let mut count = 0;
+    let mut before = None;
+    for (at, c) in word.char_indices() {
+        let begins = c.is_alphanumeric() && before.is_none_or(|c: char| !c.is_alphanumeric());
+        // The inner numbers of an address or a status (192.0.2.7, 5.1.1) and a last letter tell nothing.
+        let is_number = || {
+            before == Some('.') && word[at..].chars().take_while(|c| c.is_alphanumeric()).all(|c| c.is_ascii_digit())
+        };
+        if begins && (at == 0 || (word.len() - at > 1 && !is_number())) && count < ENDINGS_MAX {
+            begin(at);
+            count += 1;
+        }
+        before = Some(c);
+    }
 }
 
 /// What is asked for: each word must be there, as the beginning of one in the index if it is long enough.
 pub(crate) fn question(text: &str) -> impl Iterator<Item = String> {
+    let clean = |word| {
+        let mut text = String::new();
+        clean(word, &mut text);
+        text
+    };
     text.split_whitespace().map(clean).filter(|word| !word.is_empty()).map(|word| match word.chars().count() {
         ..BEGINNING_MIN => format!("\"{word}\""),
         _ => format!("\"{word}\"*"),
     })
 }
 
-/// Small letters, no brackets and stops around, only marks that the tokeniser knows.
-fn clean(word: &str) -> String {
+/// Writes a word in small letters, without brackets and stops around, and with only those marks that the tokeniser knows.
+fn clean(word: &str, to: &mut String) {
     let word = word.trim_start_matches(|c: char| !c.is_alphanumeric());
     let word = word.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '@');
-    let keep = |c: char| if c.is_ascii_alphanumeric() || MARKS.contains(c) || !c.is_ascii() { c } else { '_' };
-    word.chars().flat_map(char::to_lowercase).filter(|c| !c.is_control()).take(WORD_MAX).map(keep).collect()
+    if word.is_ascii() {
+        let small = word.bytes().map(|octet| char::from(octet.to_ascii_lowercase())).filter(|c| !c.is_ascii_control());
+        return to.extend(small.take(WORD_MAX).map(keep));
+    }
+    to.extend(word.chars().flat_map(char::to_lowercase).filter(|c| !c.is_control()).take(WORD_MAX).map(keep));
+}
+
+fn keep(c: char) -> char {
+    match c {
+        '@' | '.' | '-' | '_' | '+' | '=' | ':' | '/' => c,
+        _ if c.is_ascii_alphanumeric() || !c.is_ascii() => c,
+        _ => '_',
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +119,21 @@ mod tests {
         check("Grüße aus Köln", "aus grüße köln");
         check("", "");
         check("\"*\" ***", "");
+    }
+
+    #[test]
+    fn the_tokeniser_knows_the_marks_that_are_kept() {
+        let kept: String = (0u8..128).map(char::from).filter(|&c| keep(c) == c && !c.is_ascii_alphanumeric()).collect();
+        let sorted = |text: &str| text.chars().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(sorted(&kept), sorted(MARKS));
+    }
+
+    #[test]
+    fn many_recipients_of_one_domain_are_all_found() {
+        let addresses: Vec<String> = (0..2_000).map(|n| format!("user{n}@corp.test")).collect();
+        let index = index(addresses.iter().map(String::as_str));
+        assert!(index.split(' ').any(|word| word == "user1999@corp.test"));
+        assert_eq!(index.split(' ').filter(|word| *word == "corp.test").count(), 1);
     }
 
     #[test]
