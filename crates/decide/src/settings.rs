@@ -921,6 +921,18 @@ password = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA""#;
     }
 
     #[test]
+    fn of_aliases_those_that_differ_are_told() {
+        let alias =
+            |from: &str, to: &str| format!("[[alias]]\nfrom = \"{from}@corp.test\"\nto = [\"{to}@corp.test\"]\n");
+        let old = read(&[alias("a", "x"), alias("b", "x"), alias("c", "x")].concat());
+        let new = read(&[alias("a", "x"), alias("b", "y"), alias("d", "x")].concat());
+        let paths = |from, to| diff(from, to).into_iter().map(|change| change.path).collect::<Vec<_>>();
+        let of = |letter: &str, key: &str| format!("alias[{letter}@corp.test].{key}");
+        assert_eq!(paths(&old, &new), [of("b", "to"), of("d", "from"), of("d", "to"), of("c", "from"), of("c", "to")]);
+        assert_eq!(paths(&old, &old), [""; 0]);
+    }
+
+    #[test]
     fn changes_are_told_by_name_and_secrets_are_not() {
         let old = read(EVERYTHING);
         let new = read(

@@ -69,7 +69,7 @@ fn conditions(core: &Core, alerts: &Alerts) -> Vec<Condition> {
     let wants = |kind| alerts.about.contains(&kind);
     let mut found = Vec::new();
     if wants(AlertKind::Incidents) {
-        for incident in core.store.incidents(INCIDENTS_MAX, None).unwrap_or_default() {
+        for incident in core.store.incident_heads(INCIDENTS_MAX).unwrap_or_default() {
             let sentence = incident.detail["finding"]["sentence"].as_str().unwrap_or(&incident.cause).to_owned();
             let key = format!("incident {} {}", incident.cause, incident.object);
             let wait = if incident.count == 1 { "delivery waits" } else { "deliveries wait" };

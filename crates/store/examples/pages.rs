@@ -114,4 +114,9 @@ fn fill(path: &Path, count: i64) {
         }
         db.execute_batch("COMMIT").unwrap();
     }
+    db.execute(
+        "UPDATE incident SET detail = json_set('{\"changed\": []}', '$.finding', json_set(?1, '$.cause', cause))",
+        [serde_json::to_string(&finding).unwrap()],
+    )
+    .unwrap();
 }

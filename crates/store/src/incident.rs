@@ -131,6 +131,15 @@ pub(crate) fn tell(db: &Connection, cause: &Cause) -> Result<()> {
     .map(drop)
 }
 
+/// An incident in short.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentHead {
+    pub cause: String,
+    pub object: String,
+    pub count: u64,
+    pub detail: Value,
+}
+
 /// Where a list of incidents goes on: behind this one. Counts change, so one that grows or shrinks meanwhile may be met twice
 /// or be passed by; the others are not moved by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +147,18 @@ pub struct IncidentCursor {
     pub count: u64,
     pub cause: String,
     pub object: String,
+}
+
+/// Of the largest incidents what is written of them anyway: without what must be looked up for each.
+pub(crate) fn heads(db: &Connection, limit: usize) -> Result<Vec<IncidentHead>> {
+    db.prepare_cached("SELECT cause, object, count, detail FROM incident ORDER BY count DESC LIMIT ?")?
+        .query_map([limit as i64], |row| {
+            let detail: String = row.get(3)?;
+            let detail = serde_json::from_str(&detail).unwrap_or_default();
+            let count = row.get::<_, i64>(2)? as u64;
+            Ok(IncidentHead { cause: row.get(0)?, object: row.get(1)?, count, detail })
+        })?
+        .collect()
 }
 
 /// Incidents, the largest first, at most `limit`.

@@ -49,7 +49,7 @@ pub use content::{Content, Loaded, Part};
 pub use disk::{Disk, Faults, Operation};
 pub use draft::{Committed, Draft};
 pub use event::{Event, PACKED, pack, packed_text, unpack};
-pub use incident::{Cause, Incident, IncidentCursor};
+pub use incident::{Cause, Incident, IncidentCursor, IncidentHead};
 pub use limits::Limits;
 pub use memory::Remembered;
 pub use open::OpenError;

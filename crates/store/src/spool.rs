@@ -7,7 +7,7 @@ use crate::content::{Content, Loaded, Part, damaged};
 use crate::disk::Disk;
 use crate::draft::{Draft, Prepared};
 use crate::event::Event;
-use crate::incident::{self, Incident, IncidentCursor};
+use crate::incident::{self, Incident, IncidentCursor, IncidentHead};
 use crate::limits::{Budget, Limits, Room};
 use crate::memory::{self, Remembered};
 use crate::open::{OpenError, aside, import, open};
@@ -343,6 +343,11 @@ impl Store {
     /// What waits for which cause, the largest group first, from behind `after`.
     pub fn incidents(&self, limit: usize, after: Option<&IncidentCursor>) -> io::Result<Vec<Incident>> {
         self.inner.readers.read(|db| incident::list(db, limit, after))
+    }
+
+    /// The largest incidents in short: a fraction of what [`Store::incidents`] costs.
+    pub fn incident_heads(&self, limit: usize) -> io::Result<Vec<IncidentHead>> {
+        self.inner.readers.read(|db| incident::heads(db, limit))
     }
 
     /// Whether mail waits for this cause with this sentence.

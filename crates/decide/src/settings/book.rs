@@ -48,6 +48,19 @@ impl<T: Entry> Book<T> {
     }
 }
 
+impl<T: PartialEq> Book<T> {
+    /// Takes out of both what stands in both alike.
+    pub(super) fn part(&mut self, other: &mut Book<T>) {
+        self.0.retain(|key, entry| {
+            let is_same = other.0.get(key) == Some(entry);
+            if is_same {
+                other.0.remove(key);
+            }
+            !is_same
+        });
+    }
+}
+
 #[cfg(test)]
 impl<T> Book<T> {
     pub(crate) fn join(&mut self, other: Book<T>) {

@@ -160,7 +160,10 @@ fn kind(record: &Record) -> String {
 }
 
 pub(super) fn diff(old: &Settings, new: &Settings) -> Vec<Change> {
-    let (old, new) = (records(old), records(new));
+    // Of a hundred thousand aliases hardly any differ, and a record is long.
+    let (mut old, mut new) = (old.clone(), new.clone());
+    old.aliases.part(&mut new.aliases);
+    let (old, new) = (records(&old), records(&new));
     let by_path = |records: &[Record]| -> BTreeMap<String, String> {
         records.iter().filter_map(|record| Some((path(&record.table, record.key), record.value.clone()?))).collect()
     };

@@ -48,10 +48,12 @@ impl<'a> Walk<'a> {
         let is_held = !selection.is_queued();
         // What is held has no next attempt: its age is its order.
         let sort = if sort == Sort::Next && is_held { Sort::Oldest } else { sort };
-        let wanted: Vec<&str> = match selection.lanes.as_slice() {
+        let mut wanted: Vec<&str> = match selection.lanes.as_slice() {
             [] => lanes.keys().map(String::as_str).collect(),
             named => named.iter().map(String::as_str).filter(|lane| lanes.contains_key(*lane)).collect(),
         };
+        // Neighbours in the index lie on the same pages.
+        wanted.sort_unstable();
         let rows: u64 = wanted.iter().filter_map(|lane| lanes.get(*lane)).sum();
         let merged = sort == Sort::Next && wanted.len() as u64 * SEEK <= rows.max(SEEK);
         Walk { selection, sort, by: by(selection, lanes), lanes: if merged { wanted } else { Vec::new() } }

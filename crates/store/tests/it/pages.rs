@@ -239,6 +239,9 @@ async fn incidents_come_page_by_page_the_largest_first() {
     }
     let all: Vec<_> = (0..6u64).rev().map(|object| (object + 1, format!("h{object}"))).collect();
     assert_eq!(found, all);
+    let heads = store.incident_heads(2).unwrap();
+    let heads: Vec<_> = heads.iter().map(|head| (head.object.as_str(), head.count)).collect();
+    assert_eq!(heads, [("h5", 6), ("h4", 5)]);
     assert!(store.incident_says("peer.greylist", "of h3").unwrap());
     assert!(!store.incident_says("peer.greylist", "of h9").unwrap());
     assert!(!store.incident_says("dns.servfail", "of h3").unwrap());
