@@ -9,6 +9,7 @@
 pub mod mutate;
 mod octets;
 mod pieces;
+mod private;
 mod target;
 
 /// One parser, or one pair of ways that must agree.

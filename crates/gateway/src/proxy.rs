@@ -3,8 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Section 2.1: the longest line of version 1, CRLF included.
 const V1_MAX: usize = 107;
@@ -15,7 +14,10 @@ const V2_BODY_MAX: usize = 4096;
 /// Reads the header that must stand before everything else; `seen` are its first octets, whatever they are. `None`: the
 /// balancer speaks for itself (health check), keep the peer's own address. An error means that the peer is no balancer,
 /// and the connection must not be served.
-pub(crate) async fn header(socket: &mut TcpStream, seen: &mut Vec<u8>) -> io::Result<Option<SocketAddr>> {
+pub(crate) async fn header(
+    socket: &mut (impl AsyncRead + Unpin),
+    seen: &mut Vec<u8>,
+) -> io::Result<Option<SocketAddr>> {
     while seen.len() < V2_SIGNATURE.len() {
         let mut more = [0; V2_SIGNATURE.len()];
         let room = V2_SIGNATURE.len() - seen.len();
@@ -32,7 +34,7 @@ pub(crate) async fn header(socket: &mut TcpStream, seen: &mut Vec<u8>) -> io::Re
     if seen.as_slice() == V2_SIGNATURE { version_2(socket).await } else { version_1(socket, seen.clone()).await }
 }
 
-async fn version_1(socket: &mut TcpStream, mut line: Vec<u8>) -> io::Result<Option<SocketAddr>> {
+async fn version_1(socket: &mut (impl AsyncRead + Unpin), mut line: Vec<u8>) -> io::Result<Option<SocketAddr>> {
     while !line.ends_with(b"\r\n") {
         if line.len() >= V1_MAX {
             return Err(wrong("the PROXY line is longer than 107 octets"));
@@ -52,7 +54,7 @@ async fn version_1(socket: &mut TcpStream, mut line: Vec<u8>) -> io::Result<Opti
     }
 }
 
-async fn version_2(socket: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+async fn version_2(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let version_command = socket.read_u8().await?;
     let family = socket.read_u8().await?;
     let length = usize::from(socket.read_u16().await?);

@@ -5,6 +5,7 @@
 //! asks in other ways too ([`How`]); a delivery is never led by those.
 
 mod hosts;
+mod message;
 mod wire;
 
 use decide::diagnose::How;

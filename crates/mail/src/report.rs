@@ -221,9 +221,18 @@ fn class_for(fate: &Fate) -> EnhancedStatus {
     EnhancedStatus { class, ..fate.status.enhanced }
 }
 
+/// Octets of a value in a header line: RFC 5322 2.1.1 allows a line 998.
+const VALUE_MAX: usize = 800;
+
 /// A value for a header line: no line ends, bounded.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(800).collect()
+    let mut room = VALUE_MAX;
+    let fits = |c: &char| {
+        let is_room = c.len_utf8() <= room;
+        room = room.saturating_sub(c.len_utf8());
+        is_room
+    };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take_while(fits).collect()
 }
 
 /// Decodes xtext (RFC 3461 4); what is no xtext stays as it is.
@@ -260,7 +269,9 @@ pub fn xtext(text: &str) -> String {
 /// Breaks a text at spaces; a word longer than the width keeps a line of its own, within what a line may hold.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace().flat_map(|word| cut(word, 200)) {
+    // What a server or its DNS said may hold a NUL, and whoever gets the report refuses it for that.
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    for word in words.flat_map(|word| cut(word, 200)) {
         let last = lines.len() - 1;
         if !lines[last].is_empty() && lines[last].len() + 1 + word.len() > width {
             lines.push(word);
@@ -286,6 +297,10 @@ mod tests {
     use crate::status;
 
     fn bounce(original: &[u8]) -> String {
+        bounce_for("last failure: 450 4.2.0 [mx.x.test] greylisted", original)
+    }
+
+    fn bounce_for(words: &str, original: &[u8]) -> String {
         let reporting = "gw.corp.test".parse().unwrap();
         let fates = [Fate {
             recipient: Recipient {
@@ -293,7 +308,7 @@ mod tests {
                 ..Recipient::plain("a@x.test".parse().unwrap())
             },
             action: Action::Failed,
-            status: status::EXPIRED.with("last failure: 450 4.2.0 [mx.x.test] greylisted"),
+            status: status::EXPIRED.with(words),
             last_attempt: Time(0),
         }];
         let report = Report {
@@ -336,6 +351,13 @@ mod tests {
             assert!(!xtext(text).contains([' ', '=']));
             assert_eq!(unxtext(&xtext(text)), text);
         }
+    }
+
+    #[test]
+    fn strange_words_make_no_line_too_long_and_leave_no_control() {
+        let text = bounce_for(&format!("a\0b\r{}", "\u{20ac}".repeat(900)), b"Subject: x\r\n");
+        assert!(text.lines().all(|line| line.len() <= 998), "{text}");
+        assert!(text.contains("a b") && !text.replace("\r\n", "").contains(char::is_control), "{text}");
     }
 
     #[test]

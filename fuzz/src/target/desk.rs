@@ -1,6 +1,6 @@
 //! A driver for the server's machine, with a policy that depends on nothing but what is asked.
 
-use mail::{AuditId, Reply};
+use mail::{AuditId, Reply, Speaker};
 use smtp::server::{Durable, Event, Options, Refusal, Server};
 
 /// What the session says of itself; two sessions that are alike tell the same.
@@ -19,7 +19,7 @@ pub(crate) struct Desk {
     /// Replies that nobody has taken yet.
     pub(crate) said: Vec<u8>,
     record: Vec<String>,
-    /// What may be shown to people: the record and refused commands.
+    /// What is shown to people of what the client said: its lines in the record, refused commands.
     pub(crate) shown: Vec<String>,
     /// The last octets led to AUTH's end.
     pub(crate) was_auth: bool,
@@ -115,7 +115,9 @@ impl Desk {
 
     fn record(&mut self) {
         for (speaker, text) in self.server.take_said() {
-            self.shown.push(text.clone());
+            if speaker != Speaker::Server {
+                self.shown.push(text.clone());
+            }
             self.record.push(format!("{speaker:?} {text}"));
         }
     }

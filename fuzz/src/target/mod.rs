@@ -2,14 +2,23 @@
 
 mod address;
 mod attempt;
+mod bounce;
 mod client;
 mod content;
 mod desk;
+mod dns;
 mod envelope;
 mod header;
+mod hello;
+mod loops;
+mod proxy;
 mod reply;
+mod report;
 mod server;
+mod settings;
+mod spf;
 mod transfer;
+mod typed;
 
 use super::Target;
 
@@ -131,6 +140,86 @@ const FIELDS: &[&str] = &[
     "Auto-Submitted: auto-replied\r\n",
 ];
 
+const SETTINGS: &[&str] = &[
+    "hostname = \"gw.test\"\n",
+    "[[domain]]\nname = \"corp.test\"\nnext_hops = [\"10.0.0.1\"]\n",
+    "[[alias]]\nfrom = \"a@corp.test\"\nto = [\"b@corp.test\"]\n",
+    "[[masquerade]]\nfrom = \"@in.test\"\nto = \"@out.test\"\n",
+    "[listener.inbound]\n",
+    "[delivery]\n",
+    "[retry]\n",
+    "next_hops = \"mx\"\n",
+    "recipients = [\"a@corp.test\"]\n",
+    "message_size = \"25MB\"\n",
+    "first = \"5m\"\n",
+    "connections = 5 # small\n",
+    "{ host = \"a.test\", preference = 5 }",
+    "set\n",
+    "unset\n",
+    "add\n",
+    "remove\n",
+    "include\n",
+    "exclude\n",
+    "alias[a@corp.test]",
+    "domain[corp.test].next_hops",
+    "[\"x\"]",
+    "\"\"\"",
+    "2026-11-25T00:00:00Z",
+    "inf",
+    "0x7f",
+    "true",
+];
+
+const SPF: &[&str] = &[
+    "v=spf1 ",
+    "include:",
+    "redirect=",
+    "exp=",
+    "a:",
+    "mx:",
+    "ptr",
+    "exists:",
+    "ip4:192.0.2.0/24",
+    "ip6:2001:db8::/32",
+    "-all",
+    "~all",
+    "?all",
+    "+mx",
+    "a/24//64",
+    "%{i}",
+    "%{d2r}",
+    "%{L1-}",
+    "%{s}",
+    "%%",
+    "%_",
+    "%-",
+    "a.test",
+    "\n",
+];
+
+const TYPED: &[&str] = &[
+    "2026-11-25",
+    "14:00:30",
+    "T",
+    "Z",
+    "30min",
+    "2h ago",
+    "7d",
+    "- ",
+    "* ",
+    "```\n",
+    "    ",
+    "**",
+    "`",
+    "\n\n",
+    "<b>",
+    "&",
+    "\"",
+    "İ",
+    "ß",
+    "@corp.test",
+];
+
 /// In the order in which mail meets them.
 pub(crate) const ALL: &[Target] = &[
     target("server", server::check, 800, COMMANDS),
@@ -141,5 +230,27 @@ pub(crate) const ALL: &[Target] = &[
     target("address", address::check, 5000, PATHS),
     target("reply", reply::check, 800, REPLIES),
     target("header", header::check, 1000, FIELDS),
-    target("attempt", attempt::check, 2000, REPLIES),
+    target("attempt", attempt::check, 1000, REPLIES),
+    target("report", report::check, 1000, FIELDS),
+    target("bounce", bounce::check, 150, REPLIES),
+    target("loops", loops::check, 800, FIELDS),
+    target("spf", spf::check, 800, SPF),
+    target("settings", settings::check, 400, SETTINGS),
+    target("dns", dns::check, 3000, &[]),
+    target("hello", hello::check, 1500, &[]),
+    target(
+        "proxy",
+        proxy::check,
+        1500,
+        &[
+            "PROXY TCP4 ",
+            "PROXY TCP6 ",
+            "PROXY UNKNOWN",
+            "192.0.2.1 ",
+            " 25\r\n",
+            "\r\n\r\n\0\r\nQUIT\n",
+            "\x21\x11\0\x0c",
+        ],
+    ),
+    target("typed", typed::check, 3000, TYPED),
 ];

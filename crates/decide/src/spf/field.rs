@@ -5,7 +5,9 @@ use mail::{Field, SpfCheck, SpfResult};
 
 /// Both fields, CRLF at their ends, for the top of the message. `sender` empty: the null sender, whose EHLO name was judged.
 pub fn fields(query: &Query<'_>, sender: &str, check: &SpfCheck) -> String {
-    let (ours, client, domain) = (query.receiver, query.client.to_canonical(), &check.domain);
+    let (ours, client) = (query.receiver, query.client.to_canonical());
+    // With the null sender it is the EHLO name: any word that the client likes.
+    let domain = plain(&check.domain).filter(|domain| !domain.contains(['=', '`'])).unwrap_or("its EHLO name");
     let verdict = match check.result {
         SpfResult::Pass => format!("{domain} permits {client}"),
         SpfResult::Fail | SpfResult::SoftFail => format!("{domain} does not permit {client}"),
@@ -15,10 +17,10 @@ pub fn fields(query: &Query<'_>, sender: &str, check: &SpfCheck) -> String {
     };
     let (identity, property, value) = match sender {
         "" => ("helo", "smtp.helo", plain(query.helo).unwrap_or("unknown").to_owned()),
-        sender => ("mailfrom", "smtp.mailfrom", plain(sender).unwrap_or(domain).to_owned()),
+        sender => ("mailfrom", "smtp.mailfrom", plain(sender).or(plain(&check.domain)).unwrap_or("unknown").to_owned()),
     };
     let mechanism = match check.term() {
-        Some(link) if check.why.is_empty() => format!("\r\n\tmechanism=\"{}\";", clean(&link.term).replace('"', "")),
+        Some(link) if check.why.is_empty() => format!("\r\n\tmechanism=\"{}\";", clean(&link.term)),
         _ => String::new(),
     };
     let result = check.result;
@@ -58,9 +60,9 @@ fn plain(text: &str) -> Option<&str> {
     (!text.is_empty() && text.len() <= 320 && text.bytes().all(is_atom)).then_some(text)
 }
 
-/// Words that may stand in a comment.
+/// Words that may stand in a comment, also for those who part results at `;` before they read comments.
 fn clean(text: &str) -> String {
-    let is_allowed = |c: &char| (' '..='~').contains(c) && !"()\\".contains(*c);
+    let is_allowed = |c: &char| (' '..='~').contains(c) && !"()\\;\"".contains(*c);
     text.chars().filter(is_allowed).take(200).collect()
 }
 
@@ -117,6 +119,12 @@ mod tests {
         assert_eq!(Headers::of(text.as_bytes()).count(), 2, "{text}");
         assert!(text.contains("smtp.mailfrom=a.test\r\n") && text.contains("helo=unknown;"), "{text}");
         assert!(!text.contains("Subject"), "{text}");
+        for helo in ["a);dkim=pass;spf=pass(b", "a\\", "a;spf=pass"] {
+            let named = SpfCheck { domain: helo.to_owned(), ..check(SpfResult::None, "", "") };
+            let text = fields(&Query { helo, domain: helo, ..query() }, "", &named);
+            assert!(!text.contains("pass") && !text.contains('\\'), "{text}");
+            assert!(text.contains("\tspf=none (its EHLO name has no SPF record)\r\n\tsmtp.helo=unknown\r\n"), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 /// A larger file is not read: block lists of the largest kind have a tenth of it.
 const OCTETS_MAX: u64 = 64 << 20;
 
-type Names = HashMap<String, Vec<IpAddr>>;
+pub(super) type Names = HashMap<String, Vec<IpAddr>>;
 
 /// The file as it was read last.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Hosts {
 }
 
 /// hosts(5): an address, its name, its other names; `#` begins a comment. Lines of other shapes are passed over.
-fn parse(text: &str) -> Names {
+pub(super) fn parse(text: &str) -> Names {
     let mut names = Names::new();
     for line in text.lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
