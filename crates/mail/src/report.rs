@@ -357,7 +357,7 @@ mod tests {
     fn strange_words_make_no_line_too_long_and_leave_no_control() {
         let text = bounce_for(&format!("a\0b\r{}", "\u{20ac}".repeat(900)), b"Subject: x\r\n");
         assert!(text.lines().all(|line| line.len() <= 998), "{text}");
-        assert!(text.contains("a b") && !text.replace("\r\n", "").contains(char::is_control), "{text}");
+        assert!(text.contains("a b") && !text.replace("\r\n", "").contains(['\0', '\r', '\n']), "{text}");
     }
 
     #[test]
