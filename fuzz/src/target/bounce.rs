@@ -48,7 +48,7 @@ fn explained(what: What<'_>) {
 /// A delivery in which a host says this, at a stage that depends on its length.
 fn attempt(reply: &Reply, salt: usize) -> Attempt {
     let mut tried = HostTry::new("mx.test", [192, 0, 2, 1].into(), 25, Time(1_000));
-    tried.banner = Some(if salt % 5 == 0 { reply.clone() } else { Reply::plain(220, "mx.test ESMTP") });
+    tried.banner = Some(if salt.is_multiple_of(5) { reply.clone() } else { Reply::plain(220, "mx.test ESMTP") });
     tried.greeted = Some(if salt % 5 == 1 { reply.clone() } else { Reply::plain(250, "mx.test") });
     tried.capabilities = reply.lines.clone();
     tried.transcript =

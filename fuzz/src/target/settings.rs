@@ -19,7 +19,7 @@ pub(crate) fn check(input: &[u8]) {
         Err(complaints) => have_a_place(text, complaints),
     }
     let Some(made) = made(kind, path, value) else { return };
-    match edit(text, &[made.clone()]) {
+    match edit(text, std::slice::from_ref(&made)) {
         Err(complaints) => assert!(!complaints.is_empty()),
         Ok(edited) => {
             if let (Ok(before), Ok(after)) = (&read, Settings::read(&edited)) {
@@ -65,10 +65,7 @@ fn have_a_place(text: &str, complaints: &[Complaint]) {
     assert!(!complaints.is_empty(), "refused without a reason");
     let lines = text.lines().count().max(1);
     for complaint in complaints {
-        assert!(
-            complaint.line.is_none_or(|line| (1..=lines + 1).contains(&(line as usize))),
-            "{complaint:?} of {lines} lines"
-        );
+        assert!(complaint.line.is_none_or(|line| (1..=lines + 1).contains(&line)), "{complaint:?} of {lines} lines");
         assert!(!complaint.problem.is_empty());
     }
 }
