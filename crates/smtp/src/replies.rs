@@ -33,13 +33,14 @@ impl Replies {
     /// The next reply with its lines as they were said; `None`: it is not whole yet; an error: what came instead.
     pub(crate) fn next(&mut self) -> Option<Result<(Reply, Vec<String>), String>> {
         loop {
-            let Some(end) = memchr::memchr(b'\n', &self.octets) else {
-                let too_long = self.octets.len() > LINE_MAX;
-                return too_long.then(|| Err(format!("a line longer than {LINE_MAX} octets: {}", quote(&self.octets))));
-            };
-            let line: Vec<u8> = self.octets.drain(..=end).collect();
-            if line.len() > LINE_MAX || self.lines.len() == LINES_MAX {
-                return Some(Err(format!("more than {LINES_MAX} lines of {LINE_MAX} octets: {}", quote(&line))));
+            let end = memchr::memchr(b'\n', &self.octets);
+            // The words must not depend on whether the line's end is here already.
+            if end.map_or(self.octets.len(), |end| end + 1) > LINE_MAX {
+                return Some(Err(format!("a line longer than {LINE_MAX} octets: {}", quote(&self.octets))));
+            }
+            let line: Vec<u8> = self.octets.drain(..=end?).collect();
+            if self.lines.len() == LINES_MAX {
+                return Some(Err(format!("more than {LINES_MAX} lines: {}", quote(&line))));
             }
             if !is_reply_line(&line) {
                 return Some(Err(quote(&line)));

@@ -75,7 +75,7 @@ impl Caller {
         while let Some(event) = self.client.next() {
             assert!(!self.is_over, "{event:?} after the end");
             self.events.push(format!("{event:?}"));
-            acted |= !matches!(event, Event::Banner(_) | Event::Recipient(..));
+            acted |= !matches!(event, Event::Banner(_) | Event::Recipient(..) | Event::Failed(_) | Event::Quit);
             self.react(&event);
         }
         self.output.append(self.client.output());

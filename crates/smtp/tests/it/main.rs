@@ -4,5 +4,6 @@
 
 mod both;
 mod client;
+mod edges;
 mod fuzz;
 mod server;
