@@ -9,7 +9,7 @@ help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 run: ## Build and run a gateway on high ports of 127.0.0.1, with examples/gatepost.toml
-	cargo build -q -p gateway
+	cargo build -q --locked -p gateway
 	@mkdir -p data
 	@echo 'Gatepost listens on 127.0.0.1: 2525 inbound, 2526 outbound, 2587 submission. Ctrl-C ends it.'
 	@echo '  settings   examples/settings.toml'
@@ -59,7 +59,7 @@ proof-quick: programs ## A sample of `make proof` (under a minute)
 
 proof: ## What got a 250 survives kills, failing disks and power cuts: every point (half an hour); writes RELIABILITY.md
 	@tools/setup.sh
-	@cargo build -q --release -p gateway
+	@cargo build -q --locked --release -p gateway
 	@tests/proof/proof.py $(TARGET)/release/gatepost --long --report RELIABILITY.md
 
 hostile-quick: programs ## A sample of `make hostile` (seconds)
@@ -68,7 +68,7 @@ hostile-quick: programs ## A sample of `make hostile` (seconds)
 
 hostile: ## Slow, silent, flooding, vanishing clients, header bombs, endless lines, noise (minutes); writes RELIABILITY.md
 	@tools/setup.sh
-	@cargo build -q --release -p gateway
+	@cargo build -q --locked --release -p gateway
 	@tests/hostile/hostile.py $(TARGET)/release/gatepost --long --report RELIABILITY.md
 
 soak-quick: programs ## Twenty seconds of `make soak`
@@ -77,7 +77,7 @@ soak-quick: programs ## Twenty seconds of `make soak`
 
 soak: ## An hour in a world that goes wrong by chance: peers, DNS, settings, kills; SOAK='--seconds 600 --seed 7'; writes RELIABILITY.md
 	@tools/setup.sh
-	@cargo build -q --release -p gateway
+	@cargo build -q --locked --release -p gateway
 	@tests/soak/soak.py $(TARGET)/release/gatepost --report RELIABILITY.md --seconds 3600 $(SOAK)
 
 fuzz-quick: ## What must hold for every input: the kept corpus and some mutations of it (a minute)
@@ -106,9 +106,11 @@ package: fetch ## The Debian package, target/package/gatepost_VERSION_ARCH.deb, 
 	@cargo build -q --locked --profile dist -p gateway
 	@packaging/deb.py $(TARGET)/dist/gatepost $(TARGET)/package
 
-package-check: programs ## The package built, installed, started by systemd, upgraded, removed, on a machine of its own
+package-check: programs ## The package built, installed, started by systemd, upgraded, removed, on a machine of its own; the container file as far as it can be checked; what the sandbox lets through
 	$(call say,package)
 	@tests/package/run.py $(TARGET)/debug/gatepost
+	@tests/package/container.py $(TARGET)/debug/gatepost
+	@tests/package/sandbox.py $(TARGET)/debug/gatepost
 
 sbom: fetch ## What is built into the program, as a CycloneDX bill of materials: target/package/gatepost.cdx.json
 	@mkdir -p $(TARGET)/package

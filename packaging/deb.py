@@ -17,7 +17,7 @@ import dependencies  # noqa: E402
 
 # Whoever gives packages to others names himself, as Debian's tools ask for it.
 MAINTAINER = f"{os.environ.get('DEBFULLNAME', 'Gatepost maintainers')} <{os.environ.get('DEBEMAIL', 'packages@gatepost.invalid')}>"
-UNITS = ["gatepost.service"]
+UNITS = ["gatepost.service", *(f"gatepost-{name}.socket" for name in ("inbound", "outbound", "submission", "control"))]
 CONTROL = """\
 Package: gatepost
 Version: {version}

@@ -3,12 +3,29 @@ as its first process. No container engine: namespaces and overlayfs, as root. Th
 import os, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "peers"))
+import stubs  # noqa: E402
+from peers import Failed, wait  # noqa: E402
+
 BOOT_S = 60
 INSIDE = "GATEPOST_TEST_NAMESPACE"
 
 
-class Failed(Exception):
-    """A check's reason to fail, for people."""
+class NextHop(stubs.Sink):
+    """Keeps all that it is given."""
+
+    def __init__(self):
+        self.contents = []
+        super().__init__("127.0.0.6", 2626)
+
+    async def content(self, session, content):
+        self.contents.append(content)
+        return await super().content(session, content)
+
+    def arrived(self, subject):
+        """Waits for it."""
+        line = f"Subject: {subject}\r\n".encode()
+        wait(lambda: any(line in content for content in list(self.contents)), 60, f"{subject!r} at the next hop")
 
 
 def enter():

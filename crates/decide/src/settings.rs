@@ -483,6 +483,17 @@ impl Settings {
         check::loops(self, own)
     }
 
+    /// Files that the gateway reads because the settings name them.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let doors = [&self.inbound, &self.outbound, &self.submission].into_iter();
+        let named = doors.flat_map(|door| [&door.certificate, &door.key]).chain([
+            &self.other.password_file,
+            &self.delivery.ca_file,
+            &self.dns.hosts_file,
+        ]);
+        named.flatten().cloned().collect()
+    }
+
     /// The settings of a listener; mail of our own making comes through none.
     pub fn door(&self, listener: Listener) -> Option<&Door> {
         match listener {
@@ -652,6 +663,19 @@ mod tests {
 
     fn read(text: &str) -> Settings {
         Settings::read(text).unwrap()
+    }
+
+    /// Files are shown as paths that must be readable: a new key for one must not be forgotten there.
+    #[test]
+    fn every_key_that_names_a_file_is_in_files() {
+        let keys = reference().into_iter().filter(|key| key.range.starts_with("the path of a file"));
+        let paths: std::collections::BTreeSet<String> = keys.map(|key| key.path).collect();
+        let known = ["delivery.ca_file", "dns.hosts_file", "route.other.password_file"].map(str::to_owned).into_iter();
+        let doors = ["inbound", "outbound", "submission"].into_iter();
+        let doors = doors.flat_map(|door| ["certificate", "key"].map(|key| format!("listener.{door}.{key}")));
+        assert_eq!(paths, known.chain(doors).collect());
+        let text = "[listener.outbound]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n[dns]\nhosts_file = \"/h\"\n[delivery]\nca_file = \"/a\"\n[route.other]\nnext_hops = [\"192.0.2.1\"]\nuser = \"u\"\npassword_file = \"/p\"\n";
+        assert_eq!(read(text).files(), ["/c.pem", "/k.pem", "/p", "/a", "/h"].map(PathBuf::from));
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The command line: what can be asked, in words; answers are printed by show.rs, or as JSON.
 
 use crate::door::{self, Deed, Question, Which};
-use crate::host::Host;
-use crate::{explain, manual, run, show, try_it};
+use crate::host::{self, Host};
+use crate::systemd::Passed;
+use crate::{explain, manual, run, sandbox, show, try_it};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use control::{Change, Role};
 use decide::settings::Settings;
 use mail::{Address, AuditId, Domain, ReversePath, Time};
 use serde_json::Value;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// It did not work; the reason is on standard error.
@@ -389,9 +391,23 @@ fn author() -> String {
 }
 
 impl Cli {
+    /// What must happen before there are threads. Only the running gateway is confined and takes sockets: commands write where
+    /// whoever types them may.
+    pub(crate) fn prepare(&self) -> Result<Passed, String> {
+        if !self.is_run() {
+            return Ok(Passed::default());
+        }
+        sandbox::enter(&self.host()?)?;
+        Passed::take()
+    }
+
+    fn host(&self) -> Result<Host, String> {
+        Host::read(self.config.as_deref().unwrap_or_else(|| host::usual()))
+    }
+
     /// Does it, and says how it went.
-    pub(crate) async fn execute(self) -> ExitCode {
-        match self.answer().await {
+    pub(crate) async fn execute(self, passed: Passed) -> ExitCode {
+        match self.answer(passed).await {
             Ok(code) => code,
             Err(error) => {
                 eprintln!("gatepost: {error}");
@@ -405,11 +421,11 @@ impl Cli {
         matches!(self.command, Command::Run)
     }
 
-    async fn answer(self) -> Result<ExitCode, String> {
-        let (json, config) = (self.json, self.config);
-        let host = || Host::read(config.as_deref().unwrap_or_else(|| crate::host::usual()));
+    async fn answer(self, passed: Passed) -> Result<ExitCode, String> {
+        let (json, host) = (self.json, self.host());
+        let host = || host.clone();
         let question = match self.command {
-            Command::Run => return run::run(host()?).await.map(|()| ExitCode::SUCCESS),
+            Command::Run => return run::run(host()?, passed).await.map(|()| ExitCode::SUCCESS),
             Command::Try { port } => return try_it::run(port).await.map(|()| ExitCode::SUCCESS),
             Command::Check => return check(&host()?, json),
             Command::Version => {
@@ -467,8 +483,7 @@ impl Cli {
             Command::Admin { command } => admin(command)?,
             Command::Scanner { command } => scanner(command)?,
             Command::Backup { command: BackupCommand::Create { file, records } } => {
-                let file = std::path::absolute(&file).map_err(|error| error.to_string())?;
-                Question::Backup { file, records, by: author() }
+                return create_backup(&host()?, &file, records, json).await;
             }
             Command::Backup { command: BackupCommand::Check { file } } => {
                 return backup(store::backup::check(&file, &host()?.data), "is a good backup", json);
@@ -612,6 +627,44 @@ fn hidden(prompt: &str) -> Result<String, String> {
     }
     read.map_err(|error| error.to_string())?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The running gateway writes below its data folder only, so it makes the file there, and this command takes it where it is wanted, as
+/// the user who gave it.
+async fn create_backup(host: &Host, file: &Path, records: bool, json: bool) -> Result<ExitCode, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
+    let made = copy_backup(host, &mut out, records).await;
+    if made.is_err() {
+        // Begun by this command, a moment ago.
+        let _ = std::fs::remove_file(file);
+    }
+    let backup = made.map_err(|error| format!("{}: {error}", file.display()))?;
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&backup).unwrap_or_default()),
+        false => println!("{}: {}", file.display(), show::backup(&backup)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn copy_backup(host: &Host, out: &mut std::fs::File, records: bool) -> Result<Value, String> {
+    let plain = |error: std::io::Error| error.to_string();
+    let folder = tempfile::Builder::new().prefix("backup-").tempdir_in(&host.data).map_err(plain)?;
+    lend(folder.path(), &host.data).map_err(plain)?;
+    let made = std::path::absolute(folder.path().join("backup.tar")).map_err(plain)?;
+    let answer = ask(host, Question::Backup { file: made.clone(), records, by: author() }).await?;
+    std::fs::File::open(made).and_then(|mut made| std::io::copy(&mut made, out)).map_err(plain)?;
+    out.sync_all().map_err(plain)?;
+    Ok(answer)
+}
+
+/// Root's folder in the gateway's data would be closed to the gateway.
+fn lend(folder: &Path, data: &Path) -> std::io::Result<()> {
+    let (mine, theirs) = (std::fs::metadata(folder)?, std::fs::metadata(data)?);
+    match mine.uid() == theirs.uid() {
+        true => Ok(()),
+        false => std::os::unix::fs::chown(folder, Some(theirs.uid()), Some(theirs.gid())),
+    }
 }
 
 fn backup(done: std::io::Result<store::backup::Backup>, what: &str, json: bool) -> Result<ExitCode, String> {

@@ -561,7 +561,8 @@ async fn connect(core: &Arc<Core>, in_force: &InForce, plan: &Plan, candidate: &
             password: text.lines().next().unwrap_or_default().to_owned(),
         }),
         Some((auth, Err(error))) => {
-            let why = status::AUTH_FAILED.with(format!("cannot read {}: {error}", auth.password_file.display()));
+            let hint = crate::sandbox::hint(&auth.password_file);
+            let why = status::AUTH_FAILED.with(format!("cannot read {}: {error}{hint}", auth.password_file.display()));
             let mut tried = blank(candidate);
             tried.failure = Some(Failure::new(Stage::Auth, Culprit::Us, why));
             return Opened::Failed(Box::new(tried));

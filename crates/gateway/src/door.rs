@@ -469,7 +469,7 @@ fn status(core: &Arc<Core>) -> Value {
     let (usage, in_force) = (core.store.usage(), core.in_force());
     json!({ "hostname": in_force.hostname, "mode": mode(in_force.settings.mode), "settings_version": in_force.version, "queued": usage.queued,
             "held": usage.held, "in_flight": core.queue.in_flight(), "disk_free": usage.disk_free, "disk_reserve": usage.disk_reserve,
-            "listening": core.listening, "addresses": in_force.identity.addresses, "identity": core.desk.summary(),
+            "listening": core.listening, "addresses": in_force.identity.addresses, "identity": core.desk.summary(), "sandbox": crate::sandbox::state(),
             "alerts": core.store.alerts().iter().map(|alert| alert.what.clone()).collect::<Vec<_>>() })
 }
 

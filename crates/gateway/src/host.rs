@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Host {
+    /// The folder of the file itself.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
     /// Spool, records, settings and the command socket live here.
     pub(crate) data: PathBuf,
     /// Hands the settings to a file (in version control, say); else they live in the data folder.
@@ -21,6 +24,23 @@ pub(crate) struct Host {
     pub(crate) control: Control,
     #[serde(default)]
     pub(crate) log: LogFiles,
+    #[serde(default)]
+    pub(crate) sandbox: Sandbox,
+}
+
+/// What the running gateway may do on this host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sandbox {
+    pub(crate) enabled: bool,
+    /// Folders that it reads besides those of the system, its own, and those of files that are named at the start.
+    pub(crate) read: Vec<PathBuf>,
+}
+
+impl Default for Sandbox {
+    fn default() -> Sandbox {
+        Sandbox { enabled: true, read: Vec::new() }
+    }
 }
 
 /// Where SMTP is spoken, by role.
@@ -32,7 +52,10 @@ pub(crate) struct Listen {
     pub(crate) submission: Vec<SocketAddr>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// Where the Control Center listens if nothing says otherwise.
+const CONTROL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8025);
+
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Control {
     /// Pages, API, health, metrics.
@@ -45,16 +68,13 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listen.unwrap_or(CONTROL)
+    }
+
     /// Off loopback always, unless the file says otherwise; on it when there is a certificate.
     pub(crate) fn wants_tls(&self, address: SocketAddr) -> bool {
         !self.plain_http && (self.certificate.is_some() || !address.ip().to_canonical().is_loopback())
-    }
-}
-
-impl Default for Control {
-    fn default() -> Control {
-        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 8025)));
-        Control { listen, certificate: None, key: None, plain_http: false }
     }
 }
 
@@ -89,7 +109,11 @@ impl Host {
         })?;
         let mut host: Host = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
+        host.folder = folder.to_owned();
         host.data = folder.join(&host.data);
+        for read in &mut host.sandbox.read {
+            *read = folder.join(&*read);
+        }
         host.settings_file = host.settings_file.map(|file| folder.join(file));
         host.control.certificate = host.control.certificate.map(|file| folder.join(file));
         host.control.key = host.control.key.map(|file| folder.join(file));

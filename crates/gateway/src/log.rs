@@ -184,6 +184,7 @@ fn tag(kind: &str) -> (&'static str, &'static str) {
         "alert" => ("ALERT", "warning"),
         "order" => ("ORDER", "notice"),
         "identity" => ("IDENTITY", "notice"),
+        "sandbox" => ("SANDBOX", "notice"),
         _ => ("INFO", "info"),
     }
 }

@@ -34,6 +34,7 @@ mod queue;
 mod receive;
 mod resolve;
 mod run;
+mod sandbox;
 mod scan;
 mod scanners;
 mod sendqueue;
@@ -41,6 +42,7 @@ mod show;
 mod spf;
 mod stream;
 mod sweep;
+mod systemd;
 mod tls;
 mod totp;
 mod try_it;
@@ -73,13 +75,22 @@ fn main() -> ExitCode {
         usual(panic);
     }));
     let cli = cli::Cli::parse();
+    // First: it starts the program once more, which the sandbox forbids.
     #[cfg(feature = "mimalloc")]
     if cli.is_run() {
         memory::begin();
     }
+    // The sandbox and systemd's sockets, before there are threads.
+    let passed = match cli.prepare() {
+        Ok(passed) => passed,
+        Err(error) => {
+            eprintln!("gatepost: {error}");
+            return ExitCode::from(cli::FAILED);
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build();
     match runtime {
-        Ok(runtime) => runtime.block_on(cli.execute()),
+        Ok(runtime) => runtime.block_on(cli.execute(passed)),
         Err(error) => {
             eprintln!("gatepost: cannot start the runtime: {error}");
             ExitCode::from(cli::FAILED)

@@ -10,7 +10,8 @@ use crate::listen::{self, Census};
 use crate::log::Log;
 use crate::loops::{self, Guard};
 use crate::queue::{Queue, Reason};
-use crate::{identity, scanners, sweep, tls, watch, web};
+use crate::systemd::{self, Passed};
+use crate::{identity, sandbox, scanners, sweep, tls, watch, web};
 use decide::settings::{Settings, Tls};
 use mail::Listener;
 use std::collections::{HashMap, HashSet};
@@ -70,13 +71,20 @@ fn version_of_file(store: &Store, text: &str, current: Option<store::Version>) -
 }
 
 /// `gatepost run`: returns when the gateway has stopped.
-pub(crate) async fn run(host: Host) -> Result<(), String> {
+pub(crate) async fn run(host: Host, passed: Passed) -> Result<(), String> {
     let mut sockets = Vec::new();
+    for (role, socket) in passed.mail {
+        let socket = TcpListener::from_std(socket).map_err(|error| format!("{}: {error}", role.name()))?;
+        sockets.push((role, socket));
+    }
     for (role, addresses) in [
         (Listener::Inbound, &host.listen.inbound),
         (Listener::Outbound, &host.listen.outbound),
         (Listener::Submission, &host.listen.submission),
     ] {
+        if !addresses.is_empty() && sockets.iter().any(|(given, _)| *given == role) {
+            return Err(twice(role.name()));
+        }
         for address in addresses {
             let socket = listen::bind(*address).map_err(|error| {
                 format!("cannot listen on {address} ({}): {error}{}", role.name(), hint(*address, &error))
@@ -86,7 +94,8 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     }
     if sockets.is_empty() {
         return Err(
-            "gatepost.toml names no address to listen on: set [listen] inbound, outbound or submission".to_owned()
+            "gatepost.toml names no address to listen on, and systemd passed no socket: set [listen] inbound, outbound or submission"
+                .to_owned()
         );
     }
     let listening: Vec<SocketAddr> = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
@@ -106,15 +115,20 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
     door::serve(core.clone(), &host.socket())
         .await
         .map_err(|error| format!("cannot open {}: {error}", host.socket().display()))?;
-    if let Some(address) = host.control.listen {
-        web::serve(core.clone(), address, host.control.clone())?;
-    }
+    let control = match (passed.control, host.control.listen) {
+        (Some(_), Some(_)) => return Err(twice("control")),
+        (Some(socket), None) => TcpListener::from_std(socket),
+        (None, _) => listen::bind(host.control.address()),
+    };
+    let control = control.map_err(|error| format!("cannot listen on {} (control): {error}", host.control.address()))?;
+    web::serve(core.clone(), control, host.control.clone())?;
     for alert in core.store.alerts() {
         core.record(core.ids.next(), "alert", serde_json::json!({ "what": alert.what }));
     }
     core.queue.reload(&core, Reason::TryAgain).map_err(|error| format!("the queue cannot be read: {error}"))?;
     let mut censuses: HashMap<Listener, Arc<Census>> = HashMap::new();
     say_where(&core, &host, &sockets).await;
+    confined(&core);
     tokio::spawn(Queue::run(core.clone()));
     tokio::spawn(sweep::run(core.clone()));
     tokio::spawn(watch::run(core.clone()));
@@ -128,7 +142,10 @@ pub(crate) async fn run(host: Host) -> Result<(), String> {
         let census = censuses.entry(role).or_default().clone();
         tokio::spawn(listen::serve(core.clone(), role, socket, census));
     }
+    tokio::spawn(systemd::watchdog());
+    systemd::notify(&format!("READY=1\nSTATUS=Listening on {} addresses", core.listening.len()));
     until_told(&core).await?;
+    systemd::notify("STOPPING=1\nSTATUS=Messages under way come to their end");
     stop(&core, &censuses).await;
     let _ = std::fs::remove_file(host.socket());
     Ok(())
@@ -159,6 +176,25 @@ fn hint(address: SocketAddr, error: &std::io::Error) -> &'static str {
         }
         std::io::ErrorKind::AddrInUse => ". Another program listens there; stop it or choose another address",
         _ => "",
+    }
+}
+
+/// A listener has one place where its addresses stand.
+fn twice(name: &str) -> String {
+    format!(
+        "{name} is given twice: in gatepost.toml and by systemd (a socket unit with FileDescriptorName={name}); take it out of one of them"
+    )
+}
+
+/// Into the log: how far this process is confined, and whether it is root.
+fn confined(core: &Core) {
+    let mut said: Vec<String> = sandbox::state().map(|state| format!("sandbox {state}")).into_iter().collect();
+    if rustix::process::geteuid().is_root() {
+        let what = "runs as root; give it a user of its own, and to listen on ports below 1024 CAP_NET_BIND_SERVICE or sockets of systemd";
+        said.push(what.to_owned());
+    }
+    for what in said {
+        core.record(core.ids.next(), "sandbox", serde_json::json!({ "what": what }));
     }
 }
 

@@ -150,11 +150,14 @@ fn provider() -> Arc<CryptoProvider> {
 type Made = (Arc<ServerConfig>, String, Vec<CertificateDer<'static>>);
 
 fn from_files(certificate: &PathBuf, key: &PathBuf) -> Result<Made, String> {
+    let failed = |what: &str, file: &PathBuf, error: rustls::pki_types::pem::Error| {
+        format!("{what} {}: {error}{}", file.display(), crate::sandbox::hint(file))
+    };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
-        .map_err(|error| format!("certificate {}: {error}", certificate.display()))?
+        .map_err(|error| failed("certificate", certificate, error))?
         .collect();
-    let chain = chain.map_err(|error| format!("certificate {}: {error}", certificate.display()))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("key {}: {error}", key.display()))?;
+    let chain = chain.map_err(|error| failed("certificate", certificate, error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed("key", key, error))?;
     config(chain, key)
 }
 
@@ -359,7 +362,7 @@ impl Trust {
 /// The certificates of a PEM file.
 pub(crate) fn authorities(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let found = found.map_err(|error| format!("{}: {error}", file.display()))?;
+    let found = found.map_err(|error| format!("{}: {error}{}", file.display(), crate::sandbox::hint(file)))?;
     if found.is_empty() { Err(format!("{}: holds no certificate", file.display())) } else { Ok(found) }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::host::Host;
 use crate::run;
+use crate::systemd::Passed;
 use sim::dns::{Server, Zone};
 use sim::peer::{Peer, Script};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -43,7 +44,7 @@ pub(crate) async fn run(port: u16) -> Result<(), String> {
     let config = write(&folder, port, peers_port, dns.address())?;
     introduce(port, &config);
     tokio::spawn(watch(peers));
-    run::run(Host::read(&config)?).await
+    run::run(Host::read(&config)?, Passed::default()).await
 }
 
 fn records(domain: &str, address: [u8; 4]) -> String {

@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::host;
-use crate::listen::{self, Census, Seat};
+use crate::listen::{Census, Seat};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -31,9 +31,8 @@ const HEAD_LENGTH_MAX: usize = 64 << 10;
 /// For the body of a request and the beginning of its answer; a diagnosis makes test connections meanwhile.
 const ANSWER_MAX: Duration = Duration::from_secs(180);
 
-/// Listens and serves until the gateway stops.
-pub(crate) fn serve(core: Arc<Core>, address: SocketAddr, control: host::Control) -> Result<(), String> {
-    let listener = listen::bind(address).map_err(|error| format!("cannot listen on {address} (control): {error}"))?;
+/// Serves until the gateway stops.
+pub(crate) fn serve(core: Arc<Core>, listener: TcpListener, control: host::Control) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let tls = control.wants_tls(address);
     if tls {

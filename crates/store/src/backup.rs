@@ -77,8 +77,10 @@ fn copy(from: &Path, to: &Path) -> rusqlite::Result<()> {
     db.busy_timeout(std::time::Duration::from_secs(10))?;
     db.execute("VACUUM INTO ?", [to.to_string_lossy()])?;
     if from.ends_with("accounts.db") {
-        Connection::open(to)?
-            .execute_batch("DELETE FROM session; DELETE FROM failure; UPDATE scanner SET token = ''; VACUUM;")?;
+        // In memory: a temporary file would lie outside the data folder.
+        Connection::open(to)?.execute_batch(
+            "PRAGMA temp_store = MEMORY; DELETE FROM session; DELETE FROM failure; UPDATE scanner SET token = ''; VACUUM;",
+        )?;
     }
     Ok(())
 }

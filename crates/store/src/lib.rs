@@ -59,5 +59,5 @@ pub use queue::{Alert, Delivery, LaneDue, NewDelivery, Outcome, QueueEntry, Sett
 pub use records::{AuditCursor, AuditEntry, AuditFilter, AuditPage, CauseCount, Class, Stat, Step};
 pub use refused::Refused;
 pub use scanners::Scanner;
-pub use settings::Version;
+pub use settings::{Version, stored as settings_text};
 pub use spool::Store;

@@ -3,7 +3,7 @@
 
 use crate::schema::{io_error, migrate, open_writer};
 use mail::Time;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -88,6 +88,13 @@ impl Settings {
     fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
         work(&self.db.lock().unwrap_or_else(PoisonError::into_inner)).map_err(io_error)
     }
+}
+
+/// The document in force in a data folder, read before the store is opened. `None`: none yet, or none that can be read.
+pub fn stored(folder: &Path) -> Option<String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(folder.join("settings.db"), flags).ok()?;
+    db.query_row("SELECT text FROM settings ORDER BY number DESC LIMIT 1", [], |row| row.get(0)).ok()
 }
 
 fn version(row: &Row<'_>) -> rusqlite::Result<Version> {

@@ -109,6 +109,17 @@ impl Gateway {
         panic!("the gateway does not answer");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Adds to gatepost.toml; for the next start.
+    pub(crate) fn amend(&self, more: &str) {
+        let file = self.path("gatepost.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, text + more).unwrap();
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
         command.current_dir(self.folder.path()).args(args);
