@@ -124,7 +124,7 @@ def it_delivers_as_its_own_user(world):
     uid = process["Uid"].split()
     expect("0" not in uid and len(set(uid)) == 1, f"it runs as {uid}")
     expect(int(process["CapEff"], 16) == 1 << 10, f"capabilities {process['CapEff']}, not net_bind_service alone")
-    expect("in force: files, system calls" in world.gatepost("status"), "the program's own sandbox is not in force")
+    expect("in force: files, system calls" in world.gatepost("status"), lambda: f"the program's own sandbox: {world.gatepost('status')}")
     expect((process["NoNewPrivs"].strip(), process["Seccomp"].strip()) == ("1", "2"), f"{process['NoNewPrivs']} {process['Seccomp']}")
     expect("queued" in world.gatepost("status"), "no status")
     expect(subprocess.run(["curl", "-sf", "http://127.0.0.1:8025/healthz"], capture_output=True).returncode == 0, "/healthz is not 200")
