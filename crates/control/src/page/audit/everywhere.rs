@@ -109,7 +109,7 @@ async fn find(center: &Center, by: &Account, asked: &Asked) -> Result<Found, Pro
             }
         }
     }
-    found.rows.sort_by(|a, b| b.row.at.cmp(&a.row.at));
+    found.rows.sort_by_key(|entry| std::cmp::Reverse(entry.row.at));
     let goes_on = next.keys().any(|name| found.silent.iter().all(|silent| silent.scanner != *name));
     found.next = goes_on.then(|| serde_json::to_string(&next).unwrap_or_default());
     Ok(found)
