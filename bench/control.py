@@ -157,7 +157,7 @@ class Bench:
                 ms, code, octets = self.ask(path)
                 times.append(ms)
                 used.append(self.cpu() - before)
-                if sum(times) > 10_000:
+                if sum(times) > 4_000:
                     break
             again = times[1:] or times
             rows.append((path, times[0], statistics.median(again), sorted(again)[-1 - len(again) // 20], statistics.median(used), code, len(octets)))
@@ -191,12 +191,12 @@ class Bench:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) / 1024
 
     def aliases(self):
-        """What many aliases cost: a change of one, a question of one, a recipient at the door."""
+        """What many aliases cost: a check of the settings, a question of one, a recipient at the door."""
         self.start()
         told = []
 
         def tell(what, ms):
-            told.append(f"{what}: {ms:.1f} ms")
+            told.append(f"{what}: {ms:.2f} ms")
             print(told[-1], flush=True)
 
         text = (self.folder / "settings.toml").read_text().replace("user7@corp.test", "user7@out.test", 1)
@@ -224,11 +224,6 @@ class Bench:
             if not answer.startswith(b"250"):
                 print("RCPT was answered", answer)
             tell("RCPT of an alias, median", statistics.median(times))
-        (self.folder / "settings.toml").write_text(text)
-        began = time.perf_counter()
-        while b"user7@out.test" not in self.command("route", "a7@corp.test")[0].stdout.encode() and time.perf_counter() - began < 60:
-            time.sleep(0.05)
-        tell("a changed settings file is in force after", (time.perf_counter() - began) * 1000)
         told.append(f"{self.resident():.0f} MB resident afterwards")
         print(told[-1])
         self.stop()
