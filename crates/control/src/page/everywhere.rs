@@ -204,7 +204,7 @@ fn applied(scanner: String, answer: Result<Answer, Trouble>) -> Applied {
                     Applied { version: Some(version), ..no(String::new(), "") }
                 }
                 409 => no(
-                    "another version came in force there meanwhile".to_owned(),
+                    said["what"].as_str().unwrap_or("another version came in force there meanwhile").to_owned(),
                     "Preview it again and look at the difference.",
                 ),
                 422 => no(
@@ -423,11 +423,18 @@ async fn apply(
         }
     }
     let at = |name: &str| typed.of(&format!("at.{name}")).and_then(|version| version.parse::<i64>().ok());
-    let on: Vec<(String, i64)> = ticked
-        .iter()
-        .filter(|name| !name.is_empty())
-        .filter_map(|name| Some(((*name).to_owned(), at(name)?)))
-        .collect();
+    let mut on = Vec::new();
+    for name in ticked.iter().filter(|name| !name.is_empty()) {
+        match at(name) {
+            Some(version) => on.push(((*name).to_owned(), version)),
+            None => results.push(Applied {
+                scanner: (*name).to_owned(),
+                why: "it did not answer the preview, so it got no order".to_owned(),
+                fix: "Preview it again.".to_owned(),
+                ..Applied::default()
+            }),
+        }
+    }
     results.extend(apply_on(&center, &may.account, &on, &shared, &asked.comment).await);
     done_page(&center, &may.account, &asked, &results, shared)
 }
@@ -574,6 +581,9 @@ mod tests {
             let (code, page) = post(&world, "Full", "/settings/everywhere/apply", &form).await;
             assert!(code == 409 && page.contains("nothing was changed anywhere"), "{page}");
         }
+        let form = format!("version=2&wish={WISH}&on=mx2");
+        let (code, page) = post(&world, "Full", "/settings/everywhere/apply", &form).await;
+        assert!(code == 409 && page.contains("it did not answer the preview"), "{page}");
         let (code, page) = post(&world, "Full", "/settings/everywhere/apply", &format!("version=2&wish={WISH}")).await;
         assert!(code == 422 && page.contains("No Scanner is ticked"), "{page}");
         assert!(world.orders.lock().unwrap().is_empty() && world.calls.lock().unwrap().is_empty());

@@ -48,7 +48,10 @@ impl Scanners for View {
             fix: "Enrol it under Administration, Scanners.".to_owned(),
         };
         let scanner = self.0.scanners.find(name).ok_or_else(unknown)?;
-        let for_whom = format!("{} at {}", who(by), self.0.in_force().hostname);
+        let for_whom = format!("{} at {}", who(by), self.0.in_force().hostname.ascii());
+        // A header has ASCII only; whoever it is finds the name in our own acts as well.
+        let plain = |letter: char| if letter == ' ' || letter.is_ascii_graphic() { letter } else { '?' };
+        let for_whom: String = for_whom.chars().map(plain).collect();
         client::call(&self.0, &client::Target::of(&scanner), &call, Some(&for_whom), &mut Contact::default()).await
     }
 
