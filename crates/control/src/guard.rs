@@ -30,7 +30,8 @@ fn is_ours(headers: &HeaderMap, tls: bool) -> bool {
         return matches!(site, "same-origin" | "none");
     }
     if let Some(origin) = text("origin") {
-        let host = origin.split_once("://").map(|(_, host)| host);
+        // http://gw and https://gw say the same in Host. Before a proxy that ends TLS the scheme is not known here.
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://").filter(|_| !tls));
         return host.is_some() && host == text("host");
     }
     let with_session = text("cookie").is_some_and(|all| all.contains(&format!("{}=", cookie(tls))));
@@ -59,6 +60,18 @@ mod tests {
         check(&[("origin", "null"), ("host", "gw:8025")], false);
         check(&[("cookie", "gatepost=x")], false);
         check(&[("authorization", "Bearer x")], true);
+    }
+
+    #[test]
+    fn over_tls_a_page_in_clear_is_another_site() {
+        let from = |origin: &'static str, tls| {
+            let headers = [("origin", origin), ("host", "gw")];
+            let headers: HeaderMap =
+                headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            is_ours(&headers, tls)
+        };
+        assert!(from("https://gw", true) && from("https://gw", false) && from("http://gw", false));
+        assert!(!from("http://gw", true));
     }
 
     #[test]

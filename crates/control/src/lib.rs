@@ -29,6 +29,7 @@ pub use account::{
 };
 pub use order::{Done, Order, Orders, Selected, Work};
 pub use page::status::openapi;
+pub use part::time::read as read_time;
 pub use reader::*;
 pub use right::{May, Open, Right, Role, rights};
 pub use scanners::{

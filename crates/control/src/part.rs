@@ -9,6 +9,7 @@ pub(crate) mod qr;
 pub(crate) mod setting;
 pub(crate) mod shell;
 pub(crate) mod time;
+pub(crate) mod upload;
 
 /// Percent-encodes for one value of a query.
 pub(crate) fn encode(text: &str) -> String {

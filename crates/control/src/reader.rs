@@ -15,8 +15,8 @@ pub mod status;
 pub mod trail;
 
 pub use alerts::{Alert, AlertReader};
-pub use backup::BackupReader;
-pub use certificates::{CertificateReader, Note, Shown};
+pub use backup::{BackupReader, TakenIn};
+pub use certificates::{CertificateReader, Examined, Kept, Note, Sent, Shown};
 pub use destination::{
     AttemptSeen, Destination, DestinationHost, DestinationReader, DestinationRow, Spread, StageTime, TlsSeen,
 };

@@ -34,6 +34,10 @@ pub(crate) struct World {
     /// Orders to other Scanners, and what was written down about them.
     pub(crate) calls: Mutex<Vec<crate::Call>>,
     pub(crate) acts: Mutex<Vec<String>>,
+    /// Who brought accounts back.
+    pub(crate) restored: Mutex<Vec<String>>,
+    /// What was done with its certificates.
+    pub(crate) certificates_kept: Mutex<Vec<String>>,
     /// The file that owns its settings.
     pub(crate) settings_file: Option<String>,
     /// Whoever reads along is signed out by now.

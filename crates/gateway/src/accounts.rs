@@ -713,6 +713,44 @@ async fn carry_out(
     }
 }
 
+/// Puts the accounts of a backup in place of those that there are. `keep`: whoever asks stays as they are, with their token.
+pub(crate) async fn restore(
+    core: &Arc<Core>,
+    by: &Account,
+    mut all: Vec<Administrator>,
+    mut tokens: Vec<Token>,
+    keep: bool,
+) -> Result<(), Problem> {
+    if keep {
+        let (name, token) = (by.name.clone(), by.token.clone());
+        let (me, mine) = on_disk(core, move |accounts| {
+            let mine = accounts.tokens()?.into_iter().find(|one| Some(&one.name) == token.as_ref());
+            Ok((accounts.administrator(&name)?, mine))
+        })
+        .await?;
+        if let Some(me) = me {
+            all.retain(|one| !one.name.eq_ignore_ascii_case(&me.name));
+            all.push(me);
+        }
+        if let Some(mine) = mine {
+            tokens.retain(|one| one.name != mine.name && one.hash != mine.hash);
+            tokens.push(mine);
+        }
+    }
+    somebody_rules(&all).map_err(|_| Problem::Conflict {
+        what: "no full administrator could sign in after it: keep your own account".to_owned(),
+    })?;
+    let is_in = all.iter().any(|one| one.name == by.name && one.role == Role::Full.word() && !one.disabled);
+    if by.token.is_none() && !is_in {
+        let what = format!("{} would be locked out by it: keep your own account as it is", by.name);
+        return Err(Problem::Conflict { what });
+    }
+    let fields = json!({ "administrators": all.len(), "tokens": tokens.len(), "own account kept": keep });
+    on_disk(core, move |accounts| accounts.replace(&all, &tokens)).await?;
+    act(core, &who(by), &by.from, "restored accounts", fields).await;
+    Ok(())
+}
+
 fn unknown(name: &str) -> Problem {
     Problem::Unknown { what: format!("there is no administrator {name}") }
 }

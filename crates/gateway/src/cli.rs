@@ -1,6 +1,6 @@
 //! The command line: what can be asked, in words; answers are printed by show.rs, or as JSON.
 
-use crate::door::{self, Deed, Question, Which};
+use crate::door::{self, Deed, Only, Question, Which};
 use crate::host::{self, Host};
 use crate::systemd::Passed;
 use crate::{explain, manual, run, sandbox, show, try_it};
@@ -222,11 +222,20 @@ struct WhichArgs {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Find mail by anything: Audit ID, Message-ID, address, domain, IP, words
+    #[command(after_help = SEARCHES)]
     Search {
         term: Option<String>,
         /// Newer than this, such as 2h or 3d
-        #[arg(long, value_parser = duration_ms)]
+        #[arg(long, value_parser = duration_ms, conflicts_with = "from")]
         since: Option<u64>,
+        /// From this time on (UTC): 2026-11-25, "2026-11-25 14:00", or how long ago. With --outcome or --cause it is the time of that
+        #[arg(long)]
+        from: Option<String>,
+        /// Before this time; a day counts to its end
+        #[arg(long)]
+        until: Option<String>,
+        #[command(flatten)]
+        only: Only,
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
@@ -258,6 +267,15 @@ enum ScannerCommand {
     /// Remove; that gateway goes on as it is
     Remove { name: String },
 }
+
+const SEARCHES: &str = "Examples:
+  gatepost audit search ann@corp.example --since 2d
+  gatepost audit search --outcome refused --client 192.0.2.7 --since 1h
+  gatepost audit search invoice --sender shop.example --outcome deferred --from \"2026-11-25 14:00\" --until \"2026-11-25 15:00\"
+  gatepost audit search --sender '<>' --listener internal        the gateway's own reports
+  gatepost audit search --cause peer.greylist --limit 20
+
+All that is given must hold. Exit code 3: nothing was found.";
 
 #[derive(Debug, Subcommand)]
 enum AdminCommand {
@@ -473,9 +491,18 @@ impl Cli {
             Command::Settings { command: SettingsCommand::Check { file } } => return check_file(&file, json),
             Command::Route { destination } => Question::Route { domain: domain_of(&destination)? },
             Command::Queue { command } => queue(command)?,
-            Command::Audit { command: AuditCommand::Search { term, since, limit } } => {
-                let from = since.map(|ago| Time(crate::clock::now().ms() - i64::try_from(ago).unwrap_or(i64::MAX)));
-                Question::AuditSearch { term, from, until: None, limit }
+            Command::Audit { command: AuditCommand::Search { term, since, from, until, only, limit } } => {
+                let now = crate::clock::now();
+                let since = since.map(|ago| Time(now.ms() - i64::try_from(ago).unwrap_or(i64::MAX)));
+                let time = |option: &str, text: Option<String>, at_end| {
+                    let read = text.map(|text| control::read_time(&text, now, at_end));
+                    read.transpose().map_err(|what| format!("{option}: {what}"))
+                };
+                let (from, until) = (time("--from", from, false)?.or(since), time("--until", until, true)?);
+                if from.zip(until).is_some_and(|(from, until)| from >= until) {
+                    return Err("--until is not after --from: nothing lies between them".to_owned());
+                }
+                Question::AuditSearch { term, from, until, limit, only }
             }
             Command::Audit { command: AuditCommand::Show { id } } => Question::AuditShow { id },
             Command::Settings { command } => settings(command)?,

@@ -54,6 +54,8 @@ pub(crate) enum Question {
         from: Option<Time>,
         until: Option<Time>,
         limit: usize,
+        #[serde(flatten)]
+        only: Only,
     },
     AuditShow {
         id: AuditId,
@@ -260,6 +262,34 @@ async fn talk(core: Arc<Core>, socket: UnixStream) -> std::io::Result<()> {
     writer.write_all(format!("{last}\n").as_bytes()).await
 }
 
+/// What narrows a search of the trail, as on the page of the audit log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, clap::Args)]
+#[serde(default)]
+pub(crate) struct Only {
+    /// What happened to it, at any time of its way
+    #[arg(long, value_parser = words(control::OUTCOMES))]
+    pub(crate) outcome: Option<String>,
+    /// By which listener it came; internal: the gateway's own reports
+    #[arg(long, value_parser = words(control::LISTENERS))]
+    pub(crate) listener: Option<String>,
+    /// Words of the sender's address; <> for reports
+    #[arg(long)]
+    pub(crate) sender: Option<String>,
+    /// Words of a recipient's address
+    #[arg(long)]
+    pub(crate) recipient: Option<String>,
+    /// Words of the client's address or of the name that it gave
+    #[arg(long)]
+    pub(crate) client: Option<String>,
+    /// A finding's id, such as peer.greylist, as `gatepost explain` lists them
+    #[arg(long)]
+    pub(crate) cause: Option<String>,
+}
+
+fn words(known: &'static [(&'static str, &'static str)]) -> clap::builder::PossibleValuesParser {
+    known.iter().map(|(word, _)| *word).collect::<Vec<_>>().into()
+}
+
 /// Asks the running gateway. `None`: none is running.
 pub(crate) async fn ask(
     path: &Path,
@@ -356,8 +386,22 @@ async fn reply(core: &Arc<Core>, question: Question, progress: mpsc::UnboundedSe
             Ok(entries.iter().map(|entry| entry_json(core, entry, true)).collect())
         }
         Question::Order { action, which, dry_run, by } => order(core, action, which, dry_run, by, progress).await,
-        Question::AuditSearch { term, from, until, limit } => {
-            let filter = AuditFilter { term, from, until, ..AuditFilter::default() };
+        Question::AuditSearch { term, from, until, limit, only } => {
+            let Only { outcome, listener, sender, recipient, client, cause } = only;
+            let class = outcome.map(|outcome| outcome.parse().map_err(|_| format!("there is no outcome {outcome}")));
+            let class = class.transpose()?;
+            let filter = AuditFilter {
+                term,
+                from,
+                until,
+                class,
+                listener,
+                sender,
+                recipient,
+                client,
+                cause,
+                ..AuditFilter::default()
+            };
             let entries = block_in_place(|| core.store.audit_search(&filter, limit)).map_err(plain)?;
             let line = |entry: &store::AuditEntry| {
                 json!({ "id": entry.id, "time": entry.at.rfc3339(), "sender": entry.sender, "recipients": entry.recipients, "subject": entry.subject,

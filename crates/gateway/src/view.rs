@@ -29,11 +29,11 @@ use tokio::sync::mpsc;
 use work::Works;
 
 /// The running gateway, as the pages know it, and the orders and diagnoses that they began.
-pub(crate) struct View(pub(crate) Arc<Core>, Arc<Works>, Arc<Diagnoses>);
+pub(crate) struct View(pub(crate) Arc<Core>, Arc<Works>, Arc<Diagnoses>, Arc<backup::Aside>);
 
 /// What the router stands on.
 pub(crate) fn center(core: &Arc<Core>) -> Center {
-    let view = Arc::new(View(core.clone(), Arc::default(), Arc::default()));
+    let view = Arc::new(View(core.clone(), Arc::default(), Arc::default(), Arc::default()));
     Center { reader: view.clone(), orders: view.clone(), accounts: view.clone(), scanners: view }
 }
 

@@ -168,8 +168,30 @@ impl Accounts {
         if after.len() > ADMINISTRATORS_MAX {
             return Err(full(&format!("there are {ADMINISTRATORS_MAX} administrators already")).into());
         }
-        write(&mut db, &before, &after).map_err(io_error)?;
+        let mut change = || {
+            let transaction = db.transaction()?;
+            write(&transaction, &before, &after)?;
+            transaction.commit()
+        };
+        change().map_err(io_error)?;
         Ok(answer)
+    }
+
+    /// Puts these administrators and tokens in place of those that there are, all or none. Sessions end as in [`Accounts::change`].
+    pub fn replace(&self, administrators: &[Administrator], tokens: &[Token]) -> io::Result<()> {
+        let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replace = || {
+            let before = self::administrators(&db)?;
+            let transaction = db.transaction()?;
+            write(&transaction, &before, administrators)?;
+            transaction.execute("DELETE FROM token", [])?;
+            for token in tokens {
+                let row = params![token.hash, token.name, text(token)];
+                transaction.execute("INSERT INTO token (hash, name, fields) VALUES (?,?,?)", row)?;
+            }
+            transaction.commit()
+        };
+        replace().map_err(io_error)
     }
 
     /// Adds a session.
@@ -363,8 +385,7 @@ fn administrators(db: &Connection) -> rusqlite::Result<Vec<Administrator>> {
     db.prepare_cached("SELECT fields FROM administrator ORDER BY name")?.query_map([], json)?.collect()
 }
 
-fn write(db: &mut Connection, before: &[Administrator], after: &[Administrator]) -> rusqlite::Result<()> {
-    let transaction = db.transaction()?;
+fn write(transaction: &Connection, before: &[Administrator], after: &[Administrator]) -> rusqlite::Result<()> {
     for old in before {
         let new = after.iter().find(|new| new.name == old.name);
         if new.is_none() {
@@ -378,7 +399,7 @@ fn write(db: &mut Connection, before: &[Administrator], after: &[Administrator])
         transaction
             .execute("INSERT OR REPLACE INTO administrator (name, fields) VALUES (?,?)", [&new.name, &text(new)])?;
     }
-    transaction.commit()
+    Ok(())
 }
 
 pub(crate) fn text<T: Serialize>(value: &T) -> String {
@@ -479,6 +500,23 @@ mod tests {
         accounts.session_put(&session_of("ann", "s", 1000)).unwrap();
         edit(&accounts, |all| all[0].signed_in = Some(Time(7)));
         assert_eq!(accounts.sessions(Some("ann")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_put_in_place_ends_the_sessions_of_those_who_changed() {
+        let (_folder, accounts) = open();
+        let token = |name: &str| Token { hash: name.to_owned(), name: name.to_owned(), ..Token::default() };
+        for name in ["ann", "bob", "cid"] {
+            add(&accounts, person(name));
+            accounts.session_put(&session_of(name, name, 1000)).unwrap();
+        }
+        accounts.token_put(&token("old")).unwrap();
+        let bob = Administrator { password: "another".to_owned(), ..person("bob") };
+        accounts.replace(&[person("ann"), bob, person("dan")], &[token("new")]).unwrap();
+        let names: Vec<_> = accounts.administrators().unwrap().into_iter().map(|one| one.name).collect();
+        assert_eq!(names, ["ann", "bob", "dan"]);
+        assert_eq!(accounts.sessions(None).unwrap().into_iter().map(|one| one.name).collect::<Vec<_>>(), ["ann"]);
+        assert_eq!(accounts.tokens().unwrap(), [token("new")]);
     }
 
     #[test]

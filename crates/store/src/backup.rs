@@ -4,13 +4,15 @@
 //! brought back, it would be delivered twice.
 
 use crate::open::{OpenError, lock};
-use crate::{accounts, records, settings};
+use crate::schema::io_error;
+use crate::{Administrator, Token, Version, accounts, records, settings};
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 const FORMAT: u32 = 1;
 const LIST: &str = "gatepost-backup.json";
@@ -140,6 +142,32 @@ fn entry(out: &mut impl Write, name: &str, size: u64, content: &mut impl Read) -
 pub fn check(file: &Path, folder: &Path) -> io::Result<Backup> {
     let work = Work::new(folder, "check")?;
     unpack(file, &work.0)
+}
+
+/// What a backup would bring back.
+#[derive(Debug)]
+pub struct Contents {
+    pub backup: Backup,
+    /// The version that was in force.
+    pub settings: Option<Version>,
+    pub administrators: Vec<Administrator>,
+    pub tokens: Vec<Token>,
+}
+
+/// Checks a backup whole and reads what is in it; nothing is changed. The gateway may run.
+pub fn contents(file: &Path, folder: &Path) -> io::Result<Contents> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = Work::new(folder, "contents")?;
+    let backup = unpack(file, &work.0)?;
+    for name in ["settings.db", "accounts.db"] {
+        if !work.0.join(name).exists() {
+            return Err(bad(&format!("{name} is not in it")));
+        }
+    }
+    let settings = settings::Settings::open(&work.0.join("settings.db")).map_err(io_error)?.current()?;
+    let accounts = accounts::Accounts::open(&work.0.join("accounts.db")).map_err(io_error)?;
+    Ok(Contents { backup, settings, administrators: accounts.administrators()?, tokens: accounts.tokens()? })
 }
 
 /// Puts a backup's files in place of those of the data folder, which no gateway may be using. What was there stays beside
@@ -314,6 +342,21 @@ mod tests {
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "tmp"));
         assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn a_backup_is_read_while_the_gateway_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path());
+        let file = folder.path().join("x.tar");
+        create(folder.path(), &file, false, "1", 7).unwrap();
+        let running = Store::open(folder.path(), Limits::default()).unwrap();
+        running.settings_put("b = 2", "bob", "", Time(6)).unwrap();
+        let found = contents(&file, folder.path()).unwrap();
+        assert_eq!((found.settings.unwrap().text.as_str(), found.administrators[0].name.as_str()), ("a = 1", "ann"));
+        assert_eq!(running.settings_current().unwrap().unwrap().text, "b = 2");
+        fs::write(&file, "no backup").unwrap();
+        assert!(contents(&file, folder.path()).unwrap_err().to_string().contains("no good"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl IntoResponse for Problem {
     }
 }
 
-fn code(problem: &Problem) -> StatusCode {
+pub(crate) fn code(problem: &Problem) -> StatusCode {
     match problem {
         Problem::Unknown { .. } => StatusCode::NOT_FOUND,
         Problem::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,

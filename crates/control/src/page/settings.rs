@@ -1,6 +1,6 @@
 //! Settings versions: the history, any two compared, the document as text; and the same for tools.
 
-mod api;
+pub(crate) mod api;
 mod entries;
 mod recipients;
 

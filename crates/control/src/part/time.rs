@@ -37,7 +37,7 @@ fn relative(ms: i64) -> String {
 
 /// What people type for a time: `2026-11-25`, `2026-11-25 14:00[:30]` in UTC (with `T` and `Z` as well), or how long ago:
 /// `30min`, `2h`, `7d`, `2w`. `at_end`: a day alone means its end.
-pub(crate) fn read(text: &str, now: Time, at_end: bool) -> Result<Time, String> {
+pub fn read(text: &str, now: Time, at_end: bool) -> Result<Time, String> {
     let text = text.trim();
     let wrong = || {
         format!(

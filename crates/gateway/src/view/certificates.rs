@@ -1,10 +1,12 @@
-//! Which certificate each listener shows, for the Control Center.
+//! Which certificate each listener shows, for the Control Center; and those that came by it.
+
+mod keep;
 
 use crate::clock::now;
 use crate::core::{Core, InForce};
 use crate::view::View;
 use async_trait::async_trait;
-use control::{CertificateReader, Note, Shown};
+use control::{Account, CertificateReader, Examined, Kept, Note, Problem, Sent, Shown};
 use decide::settings::Tls;
 use mail::{Certificate, Distrust, Listener, Time};
 use std::path::PathBuf;
@@ -19,12 +21,57 @@ impl CertificateReader for View {
         // Files are read, and their chains verified.
         tokio::task::spawn_blocking(move || all(&core)).await.unwrap_or_default()
     }
+
+    async fn certificate_examine(&self, sent: Sent) -> Result<Examined, Problem> {
+        self.on_disk(move |core| Ok(keep::examine(core, &sent))).await
+    }
+
+    async fn certificate_keep(&self, by: &Account, sent: Sent) -> Result<Kept, Problem> {
+        let kept = self.on_disk(move |core| keep::keep(core, &sent)).await?;
+        self.did(by, "uploaded a certificate", &kept.name).await;
+        Ok(kept)
+    }
+
+    async fn certificates_kept(&self) -> Vec<Kept> {
+        self.on_disk(|core| Ok(keep::kept(core))).await.unwrap_or_default()
+    }
+
+    async fn certificate_forget(&self, by: &Account, name: &str) -> Result<(), Problem> {
+        let asked = name.to_owned();
+        self.on_disk(move |core| keep::forget(core, &asked)).await?;
+        self.did(by, "removed a certificate", name).await;
+        Ok(())
+    }
+
+    async fn certificate_request(&self, by: &Account, names: Vec<String>) -> Result<Kept, Problem> {
+        let kept = self.on_disk(move |core| keep::request(core, &names)).await?;
+        self.did(by, "requested a certificate", &kept.name).await;
+        Ok(kept)
+    }
 }
+
+impl View {
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let core = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&core)).await;
+        done.unwrap_or_else(|error| Err(Problem::Failed { what: error.to_string() }))
+    }
+
+    async fn did(&self, by: &Account, what: &str, name: &str) {
+        let fields = serde_json::json!({ "certificate": name });
+        crate::accounts::act(&self.0, &crate::accounts::who(by), &by.from, what, fields).await;
+    }
+}
+
+const LISTENERS: [Listener; 3] = [Listener::Inbound, Listener::Outbound, Listener::Submission];
 
 pub(crate) fn all(core: &Core) -> Vec<Shown> {
     let in_force = core.in_force();
     let mut all = Vec::new();
-    for listener in [Listener::Inbound, Listener::Outbound, Listener::Submission] {
+    for listener in LISTENERS {
         let Some(door) = in_force.settings.door(listener).filter(|door| door.tls != Tls::Off) else { continue };
         let tls = if door.tls == Tls::Offer { "offer" } else { "require" };
         let verifies = listener == Listener::Submission;

@@ -60,7 +60,7 @@ impl View {
         }
         let entry = self.1.add(by, &order, dry_run);
         let number = entry.borrow().number;
-        let (view, by) = (View(self.0.clone(), self.1.clone(), self.2.clone()), by.clone());
+        let (view, by) = (View(self.0.clone(), self.1.clone(), self.2.clone(), self.3.clone()), by.clone());
         tokio::spawn(async move {
             let (progress, mut steps) = mpsc::unbounded_channel();
             let told = entry.clone();

@@ -147,7 +147,7 @@ fn code(found: &change::Preview) -> StatusCode {
     if found.is_good() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }
 }
 
-fn said(found: &change::Preview) -> Value {
+pub(crate) fn said(found: &change::Preview) -> Value {
     let complaint = |complaint: &decide::settings::Complaint| json!({ "path": complaint.path, "line": complaint.line, "value": complaint.value, "problem": complaint.problem, "suggestion": complaint.suggestion });
     let changes = |changes: &[decide::settings::Change]| -> Value {
         changes.iter().map(|change| json!({ "path": change.path, "old": change.old, "new": change.new })).collect()
@@ -163,7 +163,7 @@ fn said(found: &change::Preview) -> Value {
 }
 
 /// Holds a wish to the version that it was made from and puts it in force; with `dry_run`, says only what it comes to.
-pub(super) async fn carry_out(
+pub(crate) async fn carry_out(
     by: &Account,
     center: &Center,
     headers: &HeaderMap,
