@@ -56,7 +56,7 @@ class Talk(socketserver.StreamRequestHandler):
             if verb in peer.refusal:
                 say(peer.refusal[verb])
             elif verb == "EHLO":
-                say(f"250-{peer.name}\r\n250 ENHANCEDSTATUSCODES")
+                say(f"250-{peer.name}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES")
             elif verb == "DATA":
                 say("354 go on")
                 content = b""

@@ -258,9 +258,8 @@ fn learn(mail: &mut AuditEntry, event: &Told<'_>, facts: &Facts<'_>, classes: &[
         return;
     }
     mail.last = event.at;
-    // An alert has no status, and says all the same what happened.
-    if let Some(status) = facts.status.text().or_else(|| facts.what.text().filter(|_| mail.status.is_empty())) {
-        let status = one_line(status);
+    let status = facts.status.text().map(one_line);
+    if let Some(status) = status.or_else(|| words_of(event, facts).filter(|_| mail.status.is_empty())) {
         if status.starts_with(['4', '5']) {
             mail.trouble.clone_from(&status);
         }
@@ -270,6 +269,24 @@ fn learn(mail: &mut AuditEntry, event: &Told<'_>, facts: &Facts<'_>, classes: &[
         mail.cause = cause.to_string();
         mail.finding = sentence.chars().take(SENTENCE_MAX).collect();
     }
+}
+
+/// What an event without a status says: an alert's sentence, an order, a new version of the settings. Reasons and comments
+/// are left out: they are not for everybody who finds mail.
+fn words_of(event: &Told<'_>, facts: &Facts<'_>) -> Option<String> {
+    if !matches!(&*event.kind, "order" | "settings") {
+        return facts.what.text().map(one_line);
+    }
+    let fields: serde_json::Value = serde_json::from_str(&event.fields).ok()?;
+    let by = fields["by"].as_str().map(|by| format!(" by {by}")).unwrap_or_default();
+    if event.kind == "settings" {
+        return fields["version"].as_i64().map(|version| format!("settings version {version}{by}"));
+    }
+    // A hold's reason stands behind its name.
+    let name = fields["order"].as_str()?.split(" {").next()?;
+    let count = fields["count"].as_u64();
+    let some = count.map(|count| format!(", {count} {}", if count == 1 { "delivery" } else { "deliveries" }));
+    Some(format!("{name}{}{by}", some.unwrap_or_default()))
 }
 
 fn one_line(text: &str) -> String {

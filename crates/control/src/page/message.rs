@@ -111,7 +111,7 @@ fn waiting(message: &Message, now: Time, operates: bool) -> Markup {
             thead { tr { th { "Domain" } th { "Recipients" } th { "State" } th { "Attempts" } th { "Next attempt" } th { "Expires" } th { "Last status" } } }
             tbody { @for delivery in &message.waiting { tr {
                 th scope="row" { (delivery.domain) }
-                td.break { (delivery.recipients.join(", ")) }
+                td.break.wide { (delivery.recipients.join(", ")) }
                 td { (shell::badge(if delivery.state == "queued" { "info" } else { "warn" }, &delivery.state)) }
                 td.number { (delivery.attempts) }
                 td { @if let Some(next) = delivery.next { (time::ago(next, now)) } @else { "when released" } }

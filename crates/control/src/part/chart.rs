@@ -11,9 +11,9 @@ pub(crate) struct Series {
     pub(crate) values: Vec<u64>,
 }
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 160.0;
-const LEFT: f64 = 48.0;
+const LEFT: f64 = 44.0;
 const FOOT: f64 = 18.0;
 /// Room for half of the topmost label.
 const TOP: f64 = 8.0;

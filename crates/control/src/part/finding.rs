@@ -1,7 +1,7 @@
 //! The card of a finding: one sentence, who must act, the evidence, the fix, and how it could be wrong.
 
 use crate::part::shell::badge;
-use mail::{Confidence, Finding, Retry, Severity};
+use mail::{Actor, Confidence, Finding, Retry, Severity};
 use maud::{Markup, html};
 
 /// The whole card.
@@ -20,7 +20,7 @@ fn with_evidence(finding: &Finding, open: bool) -> Markup {
             p.sentence { (finding.sentence) }
             p.labels {
                 (badge(sureness(finding.confidence), finding.confidence.name()))
-                " " span.quiet { "to act: " strong { (finding.actor.name()) } }
+                " " span.quiet { "must act: " strong { (actor(finding.actor)) } }
                 " " span.quiet { (retry(&finding.retry)) }
                 " " a.cause href=(format!("/explain?q={}", super::encode(&finding.cause))) { (finding.cause) }
             }
@@ -39,6 +39,23 @@ pub(crate) fn summary(finding: &Finding) -> Markup {
 /// The sentence alone, for tables.
 pub(crate) fn line(finding: &Finding) -> Markup {
     html! { span class=(format!("cause-line {}", kind(finding.severity))) { (finding.sentence) } }
+}
+
+/// Who must act, in a sentence.
+fn actor(actor: Actor) -> &'static str {
+    match actor {
+        Actor::OurSettings => "you, in the settings",
+        Actor::OurNetwork => "you, in your network",
+        Actor::OurReputation => "you, for your reputation",
+        Actor::OurDns => "you, in your DNS",
+        Actor::OurServer => "your mail server behind",
+        Actor::TheirDns => "the other side, in its DNS",
+        Actor::TheirHost => "the other side, at its host",
+        Actor::TheirPolicy => "the other side, by its policy",
+        Actor::TheSender => "the sender",
+        Actor::TheContent => "the sender, about the content",
+        Actor::Nobody => "nobody, only wait",
+    }
 }
 
 fn kind(severity: Severity) -> &'static str {

@@ -187,7 +187,8 @@ impl AuditRow {
 impl Message {
     /// Where it is, and no more: no subject, no transcripts, no header.
     pub(crate) fn for_help_desk(self) -> Message {
-        let plain = ["sender", "recipient", "recipients", "status", "listener", "host", "size", "by", "what"];
+        let plain =
+            ["sender", "recipient", "recipients", "status", "client", "helo", "listener", "host", "size", "by", "what"];
         let few = |event: Happening| {
             let fields = event.fields.as_object().into_iter().flatten();
             let fields = fields.filter(|(name, _)| plain.contains(&name.as_str()));

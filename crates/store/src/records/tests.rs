@@ -249,6 +249,20 @@ fn an_entry_says_the_last_and_remembers_the_trouble() {
     assert_eq!((entry.at, entry.last, entry.size), (Time(60_000), Time(210_000), 100));
 }
 
+#[test]
+fn what_is_no_mail_says_what_it_was() {
+    let trail = trail(&[
+        event_of(1, 60_000, "order", json!({"order": "hold", "by": "ann", "count": 1})),
+        event_of(2, 70_000, "settings", json!({"version": 7, "by": "olga", "comment": "quicker"})),
+        event_of(3, 80_000, "alert", json!({"what": "the disk is full"})),
+    ]);
+    let said = |n| search::find(&trail.db, id(n)).unwrap().status;
+    assert_eq!(
+        [1, 2, 3].map(said),
+        ["hold, 1 delivery by ann", "settings version 7 by olga: quicker", "the disk is full"]
+    );
+}
+
 /// The first version's tables with its events, then today's.
 #[test]
 fn a_trail_of_the_first_version_is_looked_at_again() {

@@ -38,7 +38,7 @@ pub(super) async fn body(may: &May<rights::Look>, center: &Center, asked: &Asked
     let table = html! {
         div.scroll { table.rows {
             thead { tr {
-                @if acts { th { input type="checkbox" data-all aria-label="Tick all of this page"; } }
+                @if acts { th.all { input type="checkbox" data-all aria-label="Tick all of this page"; } }
                 th { "Message" } th { "Why it is here" } th.number { "Attempts" } th { "Next attempt" } th { "Age" } th { "Expires" } th.number { "Size" }
             } }
             tbody { @for row in &page.messages { (self::row(row, acts, now)) } }
