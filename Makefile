@@ -95,6 +95,9 @@ browser: programs ## The Control Center in chromium: what people do on its pages
 	$(call say,browser)
 	@tests/browser/run.py $(TARGET)/debug/gatepost --pictures $(TARGET)/browser
 
+book-pictures: programs ## The book's pictures of the Control Center, taken anew by its test (small ones with pngquant)
+	@tests/browser/run.py $(TARGET)/debug/gatepost --pictures $(TARGET)/browser --book
+
 api: programs ## The API asked by a fuzzer in each role, a few seconds each
 	$(call say,api)
 	@tests/fuzz-api/run.py $(TARGET)/debug/gatepost --seconds 10
@@ -163,6 +166,6 @@ clean: ## Remove what was built and the demo's data
 	cargo clean -q
 	rm -rf data bench/out
 
-.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser api fuzz-api package package-check sbom score reference licences architecture bench bench-quick bench-instructions bench-control clean soak-quick soak
+.PHONY: help run test setup floors format lint unit programs fetch peers proof-quick proof hostile-quick hostile scenarios browser book-pictures api fuzz-api package package-check sbom score reference licences architecture bench bench-quick bench-instructions bench-control clean soak-quick soak
 .PHONY: fuzz fuzz-quick
 .PHONY: bench-growth

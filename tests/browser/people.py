@@ -5,6 +5,9 @@ from webdriver import ENTER, ESCAPE, SHIFT, SPACE, TAB, wait
 from world import OURS, PASSWORD, WIDTHS, Peer, check, must
 
 
+BOOK_PX = 1150  # the highest picture of the book
+
+
 def code_of(secret):
     """RFC 6238: the six digits of this moment."""
     key = base64.b32decode(secret + "=" * (-len(secret) % 8))
@@ -27,7 +30,7 @@ def strangers_are_led_to_the_first_start(world):
 def the_first_administrator_is_made_in_the_browser(world):
     browser = world.browser
     browser.go(world.link)
-    world.picture("first-start")
+    world.picture("first-start", BOOK_PX)
     browser.type("#name", "ann")
     browser.type("#password", "short")
     browser.type("#again", "short")
@@ -46,7 +49,7 @@ def the_first_administrator_is_made_in_the_browser(world):
 def the_second_step_is_asked_for_once_it_is_on(world):
     browser = world.browser
     world.go("/account/factor")
-    world.picture("factor")
+    world.picture("factor", BOOK_PX)
     secret = browser.js("return document.querySelector('.secret').textContent")
     must(browser.has("svg.qr path"), "the QR code is drawn")
     browser.type("#code", "000000")
@@ -90,7 +93,7 @@ def the_setup_looks_before_it_saves_and_keeps_what_was_typed(world):
     browser.type("#hostname", "nowhere.corp.example")
     browser.button("Look at it from outside")
     must("has no A or AAAA record" in browser.text(), browser.text)
-    world.picture("setup-name")
+    world.picture("setup-name", BOOK_PX)
     browser.type("#hostname", "gw.corp.example")
     browser.button("Save and go on")
     must(browser.url().endswith("/setup/domain"), browser.text)
@@ -105,7 +108,7 @@ def the_setup_looks_before_it_saves_and_keeps_what_was_typed(world):
     must("127.0.0.1" in browser.text(), browser.text)
     browser.button("Add this domain")
     must("second.example" in browser.text(), browser.text)
-    world.picture("setup-domain")
+    world.picture("setup-domain", BOOK_PX)
     world.go("/setup/test")
     browser.type("#to", "someone@second.example")
     browser.button("Send")
@@ -148,7 +151,7 @@ def mail_to_a_bad_world_waits_or_comes_back_with_its_causes(world):
     world.go("/queue?by=cause")
     text = world.browser.text()
     must(all(f"{domain}.example" in text for domain in waits), text)
-    world.picture("queue")
+    world.picture("queue", BOOK_PX)
 
 
 @check
@@ -186,11 +189,11 @@ def an_incident_leads_to_its_message_and_a_retry_sends_it(world):
     browser.click("main a[href^='/message/']")
     must("Greylisted, come back in 300 seconds" in browser.text() and "Attempt 1" in browser.text(), browser.text)
     world.message = world.path()
-    world.picture("message")
+    world.picture("message", BOOK_PX)
     world.peers["grey.example"].refusal.clear()
     browser.button("Retry now")
     must("is this right" in browser.text() and "customer0@grey.example" in browser.text(), browser.text)
-    world.picture("order")
+    world.picture("order", BOOK_PX)
     browser.click("form.row button[type=submit]")
     wait(lambda: not world.queued("grey.example"), "the greylisted message is delivered")
     must(any(b"Offer 0" in content for content in world.peers["grey.example"].taken), "it arrived")
@@ -258,7 +261,7 @@ def the_help_desk_sees_where_mail_is_and_cannot_touch_it(world):
     must("down.example" in text and "In the queue" in text, text)
     must("Offer" not in text, f"no subject for the help desk: {text}")
     must(not browser.has("main form[method=post], main button.danger, main [name=order]"), "no button that acts")
-    world.picture("help-desk")
+    world.picture("help-desk", BOOK_PX)
     hugo, waiting = world.cookie(), len(world.queue())
     message = world.path().removeprefix("/message/")
     orders = [("/queue/orders", f"scope=all&id={message}&order=delete"), ("/queue/orders", "scope=all&order=hold&why=x"),
@@ -317,7 +320,7 @@ def a_host_name_that_fails_from_outside_is_seen_before_it_is_saved(world):
     browser.button("Preview the change")
     text = browser.text()
     must("Nothing is changed yet" in text and "crooked.corp.example has no A or AAAA record" in text and "problem" in text, text)
-    world.picture("identity-preview")
+    world.picture("identity-preview", BOOK_PX)
     must(world.banner(world.inbound).startswith("220 gw.corp.example "), "nothing is saved by a preview")
     settings_of_delivery(world, "gw.corp.example")
     browser.type("[id=hostname]", "post.corp.example")
@@ -343,7 +346,7 @@ def a_loop_is_refused_when_a_route_is_saved(world):
     text = browser.text()
     must("this gateway" in text and browser.js("return document.querySelector('[id=next_hops]').value") == ourselves, text)
     must(browser.has(".error, .notice.bad") and not browser.has_path("//button[.='Apply now']"), text)
-    world.picture("loop-refused")
+    world.picture("loop-refused", BOOK_PX)
     world.go("/domains/routes")
     field = "[id='route.other.next_hops']"
     browser.type(field, ourselves)
@@ -365,7 +368,7 @@ def a_change_of_settings_is_shown_applied_and_taken_back(world):
     browser.button("Preview the change")
     row = browser.js("return [...document.querySelectorAll('tbody tr')].map(row => row.innerText)")
     must(any("retry.first" in one and "1h" in one and "20m" in one for one in row), row)
-    world.picture("settings-preview")
+    world.picture("settings-preview", BOOK_PX)
     browser.type("#comment", "try again sooner")
     browser.button("Apply now")
     must(f"Settings version {before + 1} is in force" in browser.text(), browser.text)
@@ -379,7 +382,7 @@ def a_change_of_settings_is_shown_applied_and_taken_back(world):
     browser.button("Apply now")
     must(world.version() == before + 2, browser.text)
     world.go("/settings")
-    world.picture("settings-versions")
+    world.picture("settings-versions", BOOK_PX)
     settings_of_delivery(world, "gw.corp.example")
     must(browser.js("return document.querySelector('[id=\"retry.first\"]').value") == "1h", "it is as before")
 
@@ -392,7 +395,7 @@ def new_log_lines_and_steps_of_a_diagnosis_arrive_by_themselves(world):
     world.mail("log-tail@corp.example", "To be seen at once")
     wait(lambda: "log-tail@corp.example" in browser.js("return document.querySelector('#lines').innerText"), browser.text)
     world.go("/logs")
-    world.picture("logs")
+    world.picture("logs", BOOK_PX)
     world.go("/diagnose")
     browser.type("#q", "not an address")
     browser.button("Diagnose")
@@ -401,7 +404,7 @@ def new_log_lines_and_steps_of_a_diagnosis_arrive_by_themselves(world):
     browser.button("Diagnose")
     wait(lambda: "550 5.1.1 No such user here" in browser.text() and "Looking" not in browser.text(), browser.text)
     must("RCPT TO" in browser.text(), browser.text)
-    world.picture("diagnose")
+    world.picture("diagnose", BOOK_PX)
 
 
 @check

@@ -153,10 +153,11 @@ class Browser:
         self.cdp("Emulation.setEmulatedMedia", media="", features=[{"name": name, "value": value} for name, value in features.items()])
         self.cdp("Emulation.setScriptExecutionDisabled", value=not scripts)
 
-    def picture(self, path, whole=True):
+    def picture(self, path, height=4000):
+        """The page from its top, at most so high."""
         size = self.cdp("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000) if whole else 900, "scale": 1}
-        made = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole, clip=clip)
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], height), "scale": 1}
+        made = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(made["data"]))
 
     def complaints(self):

@@ -294,9 +294,9 @@ first = "1h"
         below = ["/account", "/account/factor"]
         return list(dict.fromkeys([*menu, *found, *below]))
 
-    def picture(self, name, whole=True):
+    def picture(self, name, height=4000):
         """What the browser shows, for people and for the book."""
-        self.browser.picture(self.shot(name), whole)
+        self.browser.picture(self.shot(name), height)
 
     def shot(self, name):
         self.pictures.mkdir(parents=True, exist_ok=True)
