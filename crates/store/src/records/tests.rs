@@ -257,10 +257,7 @@ fn what_is_no_mail_says_what_it_was() {
         event_of(3, 80_000, "alert", json!({"what": "the disk is full"})),
     ]);
     let said = |n| search::find(&trail.db, id(n)).unwrap().status;
-    assert_eq!(
-        [1, 2, 3].map(said),
-        ["hold, 1 delivery by ann", "settings version 7 by olga: quicker", "the disk is full"]
-    );
+    assert_eq!([1, 2, 3].map(said), ["hold, 1 delivery by ann", "settings version 7 by olga", "the disk is full"]);
 }
 
 /// The first version's tables with its events, then today's.
