@@ -252,12 +252,12 @@ fn an_entry_says_the_last_and_remembers_the_trouble() {
 #[test]
 fn what_is_no_mail_says_what_it_was() {
     let trail = trail(&[
-        event_of(1, 60_000, "order", json!({"order": "hold", "by": "ann", "count": 1})),
+        event_of(1, 60_000, "order", json!({"order": "Hold { why: \"x\" }", "by": "ann", "count": 1})),
         event_of(2, 70_000, "settings", json!({"version": 7, "by": "olga", "comment": "quicker"})),
         event_of(3, 80_000, "alert", json!({"what": "the disk is full"})),
     ]);
     let said = |n| search::find(&trail.db, id(n)).unwrap().status;
-    assert_eq!([1, 2, 3].map(said), ["hold, 1 delivery by ann", "settings version 7 by olga", "the disk is full"]);
+    assert_eq!([1, 2, 3].map(said), ["Hold, 1 delivery by ann", "settings version 7 by olga", "the disk is full"]);
 }
 
 /// The first version's tables with its events, then today's.
