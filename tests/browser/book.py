@@ -4,7 +4,8 @@ import shutil, subprocess
 from world import WIDTHS, must
 
 BYTES_MAX = 2_500_000  # all together
-SIZE = (1100, 900)
+SIZE = (1280, 1100)
+PHONE_PX = 1900
 # Picture: the page that it shows; nothing: a check has taken it on its way.
 PICTURES = {
     "first-start": "", "factor": "", "setup-name": "", "dashboard": "/", "queue": "", "queue-messages": "/queue?by=message", "order": "",
@@ -22,9 +23,10 @@ def write(world, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in PICTURES.items():
         if path:
-            world.browser.look(WIDTHS[1] if name.endswith("-phone") else SIZE[0])
+            width, height = (WIDTHS[1], PHONE_PX) if name.endswith("-phone") else SIZE
+            world.browser.look(width)
             world.go(path)
-            world.picture(f"book-{name}", height=SIZE[1])
+            world.picture(f"book-{name}", height)
         file = folder / f"{name}.png"
         shutil.copy(world.shots[f"book-{name}" if path else name], file)
         if shutil.which("pngquant"):
