@@ -235,7 +235,7 @@ enum AuditCommand {
         #[arg(long)]
         until: Option<String>,
         #[command(flatten)]
-        only: Only,
+        only: Box<Only>,
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
@@ -502,7 +502,7 @@ impl Cli {
                 if from.zip(until).is_some_and(|(from, until)| from >= until) {
                     return Err("--until is not after --from: nothing lies between them".to_owned());
                 }
-                Question::AuditSearch { term, from, until, limit, only }
+                Question::AuditSearch { term, from, until, limit, only: *only }
             }
             Command::Audit { command: AuditCommand::Show { id } } => Question::AuditShow { id },
             Command::Settings { command } => settings(command)?,

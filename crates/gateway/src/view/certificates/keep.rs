@@ -45,14 +45,17 @@ pub(super) fn examine(core: &Core, sent: &Sent) -> Examined {
         Ok(good) => {
             Examined { usable: true, chain: good.chain.len(), certificate: Some(good.facts), notes: good.notes }
         }
-        Err((certificate, notes)) => Examined { usable: false, chain: 0, certificate, notes },
+        Err(faults) => {
+            let (certificate, notes) = *faults;
+            Examined { usable: false, chain: 0, certificate, notes }
+        }
     }
 }
 
-type Faults = (Option<Certificate>, Vec<Note>);
+type Faults = Box<(Option<Certificate>, Vec<Note>)>;
 
 fn fault(text: impl Into<String>) -> Faults {
-    (None, vec![note("bad", text.into())])
+    Box::new((None, vec![note("bad", text.into())]))
 }
 
 fn look(core: &Core, sent: &Sent) -> Result<Good, Faults> {
@@ -71,7 +74,7 @@ fn look(core: &Core, sent: &Sent) -> Result<Good, Faults> {
             .any(|problem| matches!(problem, Distrust::Ended | Distrust::NotYet | Distrust::Weak(_)));
     said.extend(notes(&facts, false, "", true, in_force.hostname.as_str(), now()));
     said.sort_by_key(|note| note.kind != "bad");
-    if stops { Err((Some(facts), said)) } else { Ok(Good { chain, key, facts, notes: said }) }
+    if stops { Err(Box::new((Some(facts), said))) } else { Ok(Good { chain, key, facts, notes: said }) }
 }
 
 fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, Faults> {
@@ -215,9 +218,9 @@ fn one(core: &Core, path: &Path) -> Kept {
 }
 
 pub(super) fn keep(core: &Core, sent: &Sent) -> Result<Kept, Problem> {
-    let good = look(core, sent).map_err(|(_, notes)| Problem::Field {
+    let good = look(core, sent).map_err(|faults| Problem::Field {
         field: "chain".to_owned(),
-        what: notes.iter().map(|note| note.text.as_str()).collect::<Vec<_>>().join(" "),
+        what: faults.1.iter().map(|note| note.text.as_str()).collect::<Vec<_>>().join(" "),
     })?;
     let name = name(good.facts.names.first(), &good.facts.fingerprint);
     let chain: String = good.chain.iter().map(|der| pem("CERTIFICATE", der)).collect();
@@ -346,7 +349,7 @@ mod tests {
         assert_eq!(chain, [own.der().clone(), middle.der().clone()]);
         assert!(text(&said).contains("not in order") && text(&said).contains("2 of 4"), "{said:?}");
         let stranger = PrivateKeyDer::from_pem_slice(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
-        let (_, said) = in_order(&all, &stranger).unwrap_err();
+        let (_, said) = *in_order(&all, &stranger).unwrap_err();
         assert!(text(&said).contains("does not belong to the certificate"), "{said:?}");
         // What is written is read back as it was.
         let written: String = chain.iter().map(|der| pem("CERTIFICATE", der)).collect();
@@ -364,7 +367,7 @@ mod tests {
             (damaged.as_str(), "1 of 1 is damaged"),
             ("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n", "cannot be read as PEM"),
         ] {
-            let (_, said) = certificates(sent).unwrap_err();
+            let (_, said) = *certificates(sent).unwrap_err();
             assert!(text(&said).contains(part), "{sent}: {said:?}");
         }
     }
