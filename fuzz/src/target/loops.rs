@@ -42,7 +42,9 @@ pub(crate) fn check(input: &[u8]) {
 
     // One letter of what is signed is another: hexadecimal digits and letters of the Audit ID have two cases.
     let begin = mark.find("1 ").unwrap_or_default();
-    let at = begin + bent % (mark.len() - begin);
+    // Behind the bracket stand the clauses of Received, which nobody signs.
+    let end = mark.rfind(')').unwrap_or(mark.len());
+    let at = begin + bent % (end - begin);
     let old = mark.as_bytes()[at];
     let new = if old == b'0' { b'1' } else { b'0' };
     if old.is_ascii_hexdigit() && mark[..at].contains('=') {

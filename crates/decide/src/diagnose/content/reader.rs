@@ -242,7 +242,8 @@ impl Reader {
         if self.place == Place::PartHeader && self.boundary(line) {
             return;
         }
-        if line.is_empty() {
+        // A line of nothing but NUL or bare CR keeps no octets and is not empty.
+        if self.length == 0 {
             self.end_field();
             if self.place == Place::Header {
                 self.facts.header_size = behind;
@@ -482,6 +483,11 @@ mod tests {
         AAAA\r\nAA==\r\n\
         --o--\r\n\
         epilogue\r\n";
+
+    #[test]
+    fn a_line_of_nuls_does_not_end_the_header() {
+        assert_eq!(read(b"A: b\r\n\0\0\r\nSubject: c\r\n\r\nx").header_size, 24);
+    }
 
     #[test]
     fn a_message_with_parts_is_read() {
