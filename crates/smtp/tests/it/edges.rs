@@ -21,7 +21,8 @@ fn told(options: &Options, before: &str, wire: &[u8]) -> (String, Vec<String>, S
         let mut desk = Desk::new(options.clone());
         desk.drive();
         desk.hear(before.as_bytes());
-        (desk.events.clear(), desk.said.clear());
+        desk.events.clear();
+        desk.said.clear();
         pieces.for_each(|piece| desk.hear(piece));
         (desk.events.join("\n"), desk.messages, String::from_utf8(desk.said).unwrap())
     };
