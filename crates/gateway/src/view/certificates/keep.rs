@@ -179,7 +179,8 @@ fn weak(facts: &Certificate) -> Option<String> {
     if let Some(bits) = bits.filter(|bits| *bits < RSA_MIN) {
         return Some(format!("Its key has only {bits} bits and can be broken: make one of {RSA_MIN} bits or more."));
     }
-    let old = ["md5", "sha1", "SHA1", "dsa"].iter().any(|word| facts.signature.contains(word));
+    let signature = facts.signature.to_lowercase();
+    let old = signature.contains("md5") || signature.contains("sha1") || signature.starts_with("dsa");
     old.then(|| format!("It is signed with {}, which can be forged: ask the authority for a new one.", facts.signature))
 }
 
@@ -379,6 +380,7 @@ mod tests {
         };
         assert!(of("RSA 1024", "sha256WithRSAEncryption").unwrap().contains("1024 bits"));
         assert!(of("RSA 2048", "sha1WithRSAEncryption").unwrap().contains("forged"));
+        assert!(of("EC P-256", "ecdsa-with-SHA1").is_some() && of("DSA", "dsa-with-sha1").is_some());
         assert_eq!(of("RSA 2048", "sha256WithRSAEncryption"), None);
         assert_eq!(of("EC P-256", "ecdsa-with-SHA256"), None);
     }
