@@ -274,16 +274,19 @@ impl Queue {
     /// The next delivery for a courier of this destination. `None`: nothing came for a while; the courier leaves.
     pub(crate) async fn take(&self, core: &Arc<Core>, destination: &str) -> Option<Delivery> {
         loop {
-            let wake = {
+            let (wake, patience) = {
                 let mut state = self.lock();
                 if let Some(delivery) = state.pop(core, destination) {
                     return Some(delivery);
                 }
+                // One beyond the usual number makes room: others wait for their first connection.
+                let is_beyond = state.couriers > core.in_force().settings.delivery.connections;
+                let patience = if is_beyond { Duration::ZERO } else { COURIER_IDLE };
                 let here = state.destinations.get_mut(destination)?;
                 here.waiting += 1;
-                here.wake.clone()
+                (here.wake.clone(), patience)
             };
-            let woken = timeout(COURIER_IDLE, wake.notified()).await.is_ok() && !core.is_stopping();
+            let woken = timeout(patience, wake.notified()).await.is_ok() && !core.is_stopping();
             let mut state = self.lock();
             let here = state.destinations.get_mut(destination)?;
             here.waiting -= 1;
