@@ -15,17 +15,8 @@ fn cuts(length: usize) -> impl Iterator<Item = usize> {
     (0..=length).filter(move |at| length <= EVERY_MAX || *at < 8 || length - at < 8 || at % 97 == 0)
 }
 
-/// What comes of `wire`, said behind `before`: events, messages, replies; the same however it is cut.
-fn told(options: &Options, before: &str, wire: &[u8]) -> (String, Vec<String>, String) {
-    let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-        let mut desk = Desk::new(options.clone());
-        desk.drive();
-        desk.hear(before.as_bytes());
-        desk.events.clear();
-        desk.said.clear();
-        pieces.for_each(|piece| desk.hear(piece));
-        (desk.events.join("\n"), desk.messages, String::from_utf8(desk.said).unwrap())
-    };
+/// What `run` makes of the octets in one piece; cut in two at each of [`cuts`], and octet by octet, they must come to the same.
+fn in_any_pieces<T: PartialEq + std::fmt::Debug>(wire: &[u8], run: impl Fn(&mut dyn Iterator<Item = &[u8]>) -> T) -> T {
     let whole = run(&mut std::iter::once(wire));
     for at in cuts(wire.len()) {
         let (head, tail) = wire.split_at(at);
@@ -33,6 +24,19 @@ fn told(options: &Options, before: &str, wire: &[u8]) -> (String, Vec<String>, S
     }
     assert_eq!(run(&mut wire.chunks(1)), whole, "octet by octet");
     whole
+}
+
+/// What comes of `wire`, said behind `before`: events, messages, replies; the same however it is cut.
+fn told(options: &Options, before: &str, wire: &[u8]) -> (String, Vec<String>, String) {
+    in_any_pieces(wire, |pieces| {
+        let mut desk = Desk::new(options.clone());
+        desk.drive();
+        desk.hear(before.as_bytes());
+        desk.events.clear();
+        desk.said.clear();
+        pieces.for_each(|piece| desk.hear(piece));
+        (desk.events.join("\n"), desk.messages, String::from_utf8(desk.said).unwrap())
+    })
 }
 
 #[test]
@@ -133,19 +137,12 @@ fn a_message_may_be_as_large_as_its_limit_and_not_an_octet_larger() {
 /// The client's events for a greeting and whatever follows, the same however it is cut.
 fn heard(wire: &[u8]) -> String {
     let now = Time(0);
-    let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+    in_any_pieces(wire, |pieces| {
         let (ehlo, peer) = ("c.test".to_owned(), "mx.test".to_owned());
         let mut client = Client::new(client::Options { ehlo, peer, tls: client::Tls::Off, credentials: None }, now);
         pieces.for_each(|piece| client.receive(piece, now));
         std::iter::from_fn(|| client.next()).map(|event| format!("{event:?}\n")).collect::<String>()
-    };
-    let whole = run(&mut std::iter::once(wire));
-    for at in cuts(wire.len()) {
-        let (head, tail) = wire.split_at(at);
-        assert_eq!(run(&mut [head, tail].into_iter()), whole, "cut at {at} of {}", wire.len());
-    }
-    assert_eq!(run(&mut wire.chunks(1)), whole, "octet by octet");
-    whole
+    })
 }
 
 #[test]
